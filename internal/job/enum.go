@@ -1,0 +1,139 @@
+package job
+
+// The enumerations of the API model. Values names the legal ones, for Check;
+// the empty string means the member was not given.
+type (
+	CannedAccessControlList   string // canned ACL
+	MetadataDirective         string // whether a copy keeps the source's metadata
+	StorageClass              string // storage class of an object
+	ObjectLockLegalHoldStatus string // legal hold on or off
+	ObjectLockMode            string // GOVERNANCE can be bypassed, COMPLIANCE cannot
+	ChecksumAlgorithm         string // checksum over an object's bytes
+	ChecksumType              string // over the whole object or over its parts' checksums
+	SSEAlgorithm              string // server-side encryption of a copy
+	GranteeType               string // how a grantee is named
+	Permission                string // what a grant allows
+	Tier                      string // how fast a restore goes
+	ManifestFormat            string // format of a manifest given by the user
+	GeneratedManifestFormat   string // format of a manifest we generate
+	Field                     string // column of a CSV manifest
+	ReportFormat              string // format of the completion report
+	ReportScope               string // which tasks the report lists
+	ReplicationStatus         string // replication status of an object, as a filter
+)
+
+// Values the code branches on.
+const (
+	MetadataCopy    MetadataDirective = "COPY"
+	MetadataReplace MetadataDirective = "REPLACE"
+
+	SSEAlgorithmAES256 SSEAlgorithm = "AES256"
+	SSEAlgorithmKMS    SSEAlgorithm = "KMS"
+
+	GranteeID    GranteeType = "id"
+	GranteeEmail GranteeType = "emailAddress"
+	GranteeURI   GranteeType = "uri"
+
+	PermissionFullControl Permission = "FULL_CONTROL"
+	PermissionRead        Permission = "READ"
+	PermissionWrite       Permission = "WRITE"
+	PermissionReadACP     Permission = "READ_ACP"
+	PermissionWriteACP    Permission = "WRITE_ACP"
+
+	ChecksumCRC64NVME ChecksumAlgorithm = "CRC64NVME"
+	ChecksumComposite ChecksumType      = "COMPOSITE"
+
+	ManifestCSV       ManifestFormat = "S3BatchOperations_CSV_20180820"
+	ManifestInventory ManifestFormat = "S3InventoryReport_CSV_20161130"
+
+	FieldIgnore    Field = "Ignore"
+	FieldBucket    Field = "Bucket"
+	FieldKey       Field = "Key"
+	FieldVersionID Field = "VersionId"
+
+	ReportCSV   ReportFormat = "Report_CSV_20180820"
+	AllTasks    ReportScope  = "AllTasks"
+	FailedTasks ReportScope  = "FailedTasksOnly"
+)
+
+// Values names the legal values.
+func (CannedAccessControlList) Values() []string {
+	return []string{
+		"private", "public-read", "public-read-write", "aws-exec-read",
+		"authenticated-read", "bucket-owner-read", "bucket-owner-full-control",
+	}
+}
+
+// Values names the legal values.
+func (MetadataDirective) Values() []string { return []string{"COPY", "REPLACE"} }
+
+// Values names the legal values.
+func (StorageClass) Values() []string {
+	return []string{
+		"STANDARD", "STANDARD_IA", "ONEZONE_IA", "GLACIER",
+		"INTELLIGENT_TIERING", "DEEP_ARCHIVE", "GLACIER_IR",
+	}
+}
+
+// Values names the legal values.
+func (ObjectLockLegalHoldStatus) Values() []string { return []string{"OFF", "ON"} }
+
+// Values names the legal values.
+func (ObjectLockMode) Values() []string { return []string{"COMPLIANCE", "GOVERNANCE"} }
+
+// Values names the legal values.
+func (ChecksumAlgorithm) Values() []string {
+	return []string{
+		"CRC32", "CRC32C", "SHA1", "SHA256", "CRC64NVME",
+		"SHA512", "MD5", "XXHASH64", "XXHASH3", "XXHASH128",
+	}
+}
+
+// Values names the legal values.
+func (ChecksumType) Values() []string { return []string{"FULL_OBJECT", "COMPOSITE"} }
+
+// Values names the legal values.
+func (SSEAlgorithm) Values() []string { return []string{"AES256", "KMS"} }
+
+// Values names the legal values.
+func (GranteeType) Values() []string { return []string{"id", "emailAddress", "uri"} }
+
+// Values names the legal values.
+func (Permission) Values() []string {
+	return []string{"FULL_CONTROL", "READ", "WRITE", "READ_ACP", "WRITE_ACP"}
+}
+
+// Values names the legal values.
+func (Tier) Values() []string { return []string{"BULK", "STANDARD"} }
+
+// Values names the legal values.
+func (ManifestFormat) Values() []string {
+	return []string{string(ManifestCSV), string(ManifestInventory)}
+}
+
+// Values names the legal values.
+func (GeneratedManifestFormat) Values() []string { return []string{"S3InventoryReport_CSV_20211130"} }
+
+// Values names the legal values.
+func (Field) Values() []string { return []string{"Ignore", "Bucket", "Key", "VersionId"} }
+
+// Values names the legal values.
+func (ReportFormat) Values() []string { return []string{string(ReportCSV)} }
+
+// Values names the legal values.
+func (ReportScope) Values() []string { return []string{"AllTasks", "FailedTasksOnly"} }
+
+// Values names the legal values.
+func (ReplicationStatus) Values() []string {
+	return []string{"COMPLETED", "FAILED", "REPLICA", "NONE"}
+}
+
+// Values names the legal values.
+func (OperationName) Values() []string {
+	return []string{
+		"LambdaInvoke", "S3PutObjectCopy", "S3PutObjectAcl", "S3PutObjectTagging",
+		"S3DeleteObjectTagging", "S3InitiateRestoreObject", "S3PutObjectLegalHold",
+		"S3PutObjectRetention", "S3ReplicateObject", "S3ComputeObjectChecksum",
+		"S3UpdateObjectEncryption",
+	}
+}
