@@ -1,0 +1,173 @@
+package manifest
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"unicode/utf8"
+)
+
+const (
+	maxKey     = 1024 // bytes of a decoded key, the limit of S3
+	maxVersion = 1024 // bytes of a version id, the limit of S3
+)
+
+// plain reports whether line is made only of the bytes '#' to 0x7F: ASCII without control
+// characters but DEL, spaces and quotes. Almost every line is, and then needs no closer look.
+func plain(line []byte) bool {
+	// Eight bytes at a time. Subtracting '#' from each byte sets the high bit of one if it is less
+	// than '#' or has it set already; the result is 0 exactly if there is no such byte.
+	const (
+		less = '#' * 0x0101010101010101
+		high = 0x80 * 0x0101010101010101
+	)
+	var odd uint64
+	rest := line
+	for len(rest) >= 8 {
+		word := binary.LittleEndian.Uint64(rest)
+		odd |= (word - less) | word
+		rest = rest[8:]
+	}
+	if len(line) >= 8 {
+		word := binary.LittleEndian.Uint64(line[len(line)-8:])
+		return (odd|(word-less)|word)&high == 0
+	}
+	for _, b := range rest {
+		if b < '#' || b >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
+
+// checkText says what keeps line from being a line of text, "" if nothing.
+func checkText(line []byte) string {
+	if bytes.HasPrefix(line, []byte("\ufeff")) {
+		return "the line starts with a byte order mark; save the file as UTF-8 without BOM"
+	}
+	if i := bytes.IndexByte(line, 0); i >= 0 {
+		return fmt.Sprintf("NUL at byte %d; the file must be UTF-8 text", i+1)
+	}
+	if i := bytes.IndexByte(line, '\r'); i >= 0 {
+		return fmt.Sprintf("carriage return at byte %d; lines end with LF or CRLF, cells have no line breaks", i+1)
+	}
+	if !utf8.Valid(line) {
+		i := invalidUTF8(line)
+		return fmt.Sprintf("not UTF-8: byte 0x%02X at byte %d", line[i], i+1)
+	}
+	return ""
+}
+
+// invalidUTF8 returns the index of the first byte of text that is not part of valid UTF-8.
+func invalidUTF8(text []byte) int {
+	i := 0
+	for i < len(text) {
+		r, size := utf8.DecodeRune(text[i:])
+		if r == utf8.RuneError && size == 1 {
+			break
+		}
+		i += size
+	}
+	return i
+}
+
+// unquote reads the quoted cell that text starts with and returns the number of bytes it takes; after
+// them comes a comma or the end of text. A cell with doubled quotes is built at the end of arena.
+func unquote(text, arena []byte) (cell []byte, size int, grown []byte, problem string) {
+	from := len(arena)
+	start, pos := 1, 1
+	for {
+		i := bytes.IndexByte(text[pos:], '"')
+		if i < 0 {
+			return nil, 0, arena, "the quote is not closed; cells have no line breaks"
+		}
+		pos += i + 1 // just after the quote
+		switch {
+		case pos < len(text) && text[pos] == '"':
+			arena = append(arena, text[start:pos]...)
+			pos++
+			start = pos
+			continue
+		case pos < len(text) && text[pos] != ',':
+			return nil, 0, arena, "text after the closing quote"
+		}
+		cell = text[start : pos-1 : pos-1]
+		if start > 1 {
+			arena = append(arena, cell...)
+			cell = arena[from:len(arena):len(arena)]
+		}
+		return cell, pos, arena, ""
+	}
+}
+
+// decodeKey decodes the key of a cell: %XX, and + as a space if plus is set. A key with anything to
+// decode is built at the end of arena.
+func decodeKey(raw, arena []byte, plus bool) (key, grown []byte, problem string) {
+	i := bytes.IndexByte(raw, '%')
+	if plus {
+		if p := bytes.IndexByte(raw, '+'); p >= 0 && (i < 0 || p < i) {
+			i = p
+		}
+	}
+	key = raw
+	if i >= 0 {
+		from := len(arena)
+		arena = slices.Grow(arena, len(raw))
+		out := arena[from : from+len(raw)]
+		n := copy(out, raw[:i])
+		for ; i < len(raw); i, n = i+1, n+1 {
+			b := raw[i]
+			switch {
+			case b == '+' && plus:
+				b = ' '
+			case b == '%':
+				if i+2 >= len(raw) || !hex(raw[i+1]) || !hex(raw[i+2]) {
+					return nil, arena, quote(raw[i:min(i+3, len(raw))]) + " is no % and two hexadecimal digits; write a % in a key as %25"
+				}
+				b = digit(raw[i+1])<<4 | digit(raw[i+2])
+				i += 2
+			}
+			out[n] = b
+		}
+		arena = arena[:from+n]
+		key = arena[from : from+n : from+n]
+		if !utf8.Valid(key) {
+			return nil, arena, fmt.Sprintf("%s is not UTF-8 after decoding: byte 0x%02X", quote(raw), key[invalidUTF8(key)])
+		}
+	}
+	switch {
+	case len(key) == 0:
+		return nil, arena, "the key is empty"
+	case len(key) > maxKey:
+		return nil, arena, fmt.Sprintf("the key has %d bytes after decoding, at most %d are allowed", len(key), maxKey)
+	}
+	return key, arena, ""
+}
+
+// hex reports whether b is a hexadecimal digit.
+func hex(b byte) bool {
+	return '0' <= b && b <= '9' || 'a' <= b|0x20 && b|0x20 <= 'f'
+}
+
+// digit returns the value of the hexadecimal digit b.
+func digit(b byte) byte {
+	if b <= '9' {
+		return b - '0'
+	}
+	return b|0x20 - 'a' + 10
+}
+
+// checkVersion says what is wrong with a version id, "" if nothing. Stores differ in what their ids
+// look like, so only what can be no id anywhere is refused.
+func checkVersion(id []byte) string {
+	if len(id) > maxVersion {
+		return fmt.Sprintf("the version id has %d bytes, at most %d are allowed", len(id), maxVersion)
+	}
+	for _, b := range id {
+		if b < ' ' || b == 0x7f {
+			return quote(id) + " has a control character"
+		}
+	}
+	return ""
+}

@@ -1,0 +1,208 @@
+package manifest
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+)
+
+const (
+	window  = 256 << 10 // bytes read at once
+	maxLine = 64 << 10  // longest line, in bytes without its end: far more than a key, a version and some columns need
+)
+
+// CSV reads the rows of a CSV manifest, or of a piece of one. It is not safe for concurrent use.
+//
+// Beyond RFC 4180 it is as strict as S3 Batch Operations: the same number of columns in each row,
+// no line break inside a cell, no header (a header line is a row like any other). Lines end with LF
+// or CRLF, the last one may have no end, and empty lines are skipped.
+//
+// It does not allocate per row.
+type CSV struct {
+	r      io.Reader
+	layout Layout
+
+	buf     []byte // buf[lo:hi] has been read but not handed out
+	lo, hi  int
+	scanned int   // buf[lo:scanned] has no line feed
+	base    int64 // offset of buf[0] in the manifest
+	readErr error // what r said last; it counts once buf is used up
+
+	arena []byte // cells of the current row that had to be rewritten
+	line  int64  // number of the last line taken from buf
+	next  Position
+	err   error
+}
+
+// NewCSV returns a reader of the rows that r yields. start is the place in the manifest of the first
+// byte of r, which must be the start of a line; r may end after any line.
+func NewCSV(r io.Reader, l Layout, start Position) *CSV {
+	start.Line = max(start.Line, 1)
+	return &CSV{
+		r:      r,
+		layout: l,
+		buf:    make([]byte, window),
+		base:   start.Offset,
+		line:   start.Line - 1,
+		next:   start,
+	}
+}
+
+// Next reads the next row into row. It returns false at the end and at the first error; see [CSV.Err].
+func (c *CSV) Next(row *Row) bool {
+	line, ok := c.readLine()
+	if !ok {
+		return false
+	}
+	c.arena, ok = c.split(line, c.arena[:0], row)
+	return ok
+}
+
+// Err returns what ended the reading: nil at the end of r, an [*Error] if the content is bad, and
+// otherwise the error of r, wrapped.
+func (c *CSV) Err() error { return c.err }
+
+// Offset returns the offset in the manifest just after the last row returned, its line end included.
+func (c *CSV) Offset() int64 { return c.next.Offset }
+
+// Line returns the number of the line of the last row returned.
+func (c *CSV) Line() int64 { return c.next.Line - 1 }
+
+// Position returns where the rows after the last one returned start: another CSV can go on there.
+func (c *CSV) Position() Position { return c.next }
+
+// readLine returns the next line that is not empty, without its end. It returns false at the end of
+// the manifest and on errors.
+func (c *CSV) readLine() ([]byte, bool) {
+	for c.err == nil {
+		var line []byte
+		switch i := bytes.IndexByte(c.buf[c.scanned:c.hi], '\n'); {
+		case i >= 0:
+			line = c.buf[c.lo : c.scanned+i]
+			c.lo = c.scanned + i + 1
+			if n := len(line); n > 0 && line[n-1] == '\r' {
+				line = line[:n-1]
+			}
+		case c.hi-c.lo > maxLine+1: // +1: the last byte may be the CR of a CRLF
+			line = c.buf[c.lo:c.hi]
+		case c.readErr == nil:
+			c.scanned = c.hi
+			c.fill()
+			continue
+		case c.readErr != io.EOF: //nolint:errorlint // an io.Reader returns io.EOF itself
+			// What is left is the start of a line whose rest is lost.
+			c.err = fmt.Errorf("read manifest: line %d: %w", c.line+1, c.readErr)
+			return nil, false
+		case c.lo == c.hi:
+			return nil, false
+		default:
+			line = c.buf[c.lo:c.hi]
+			c.lo = c.hi
+		}
+		c.scanned = c.lo
+		c.line++
+		switch {
+		case len(line) > maxLine:
+			c.fail(line, textFormat, fmt.Sprintf("longer than %d bytes", maxLine))
+		case len(line) > 0:
+			return line, true
+		}
+	}
+	return nil, false
+}
+
+// fill reads once into the free part of buf.
+func (c *CSV) fill() {
+	// Moving at most as much as was handed out keeps the cost per byte constant. There is always
+	// room afterwards, since a line that fills half the buffer has been refused.
+	if c.hi-c.lo <= c.lo {
+		n := copy(c.buf, c.buf[c.lo:c.hi])
+		c.base += int64(c.lo)
+		c.lo, c.hi, c.scanned = 0, n, n
+	}
+	const patience = 100 // empty reads in a row, as in bufio
+	for range patience {
+		n, err := c.r.Read(c.buf[c.hi:])
+		c.hi += n
+		c.readErr = err
+		if n > 0 || err != nil {
+			return
+		}
+	}
+	c.readErr = io.ErrNoProgress
+}
+
+// split takes line apart into row. Cells that are not a part of line are built at the end of arena,
+// which it returns. It returns false and sets c.err if the line is no valid row.
+func (c *CSV) split(line, arena []byte, row *Row) ([]byte, bool) {
+	quotes := false
+	if !plain(line) {
+		if problem := checkText(line); problem != "" {
+			return arena, c.fail(line, textFormat, problem)
+		}
+		quotes = bytes.IndexByte(line, '"') >= 0
+	}
+
+	row.VersionID = nil
+	columns := 0
+	for rest, more := line, true; more; columns++ {
+		var (
+			cell    []byte
+			problem string
+		)
+		if quotes && len(rest) > 0 && rest[0] == '"' {
+			var size int
+			if cell, size, arena, problem = unquote(rest, arena); problem == "" {
+				if more = size < len(rest); more {
+					rest = rest[size+1:]
+				}
+			}
+		} else {
+			if i := bytes.IndexByte(rest, ','); i >= 0 {
+				cell, rest = rest[:i:i], rest[i+1:]
+			} else {
+				cell, more = rest[:len(rest):len(rest)], false
+			}
+			if quotes && bytes.IndexByte(cell, '"') >= 0 {
+				problem = "quote inside a cell that is not quoted"
+			}
+		}
+		if problem != "" {
+			return arena, c.fail(line, textFormat, fmt.Sprintf("column %d: %s", columns+1, problem))
+		}
+		switch columns {
+		case c.layout.bucket:
+			row.Bucket = cell
+		case c.layout.key:
+			row.RawKey = cell
+		case c.layout.version:
+			row.VersionID = cell
+		}
+	}
+	if columns != c.layout.columns {
+		return arena, c.fail(line, textFormat, fmt.Sprintf("got %d columns, want %d", columns, c.layout.columns))
+	}
+	if len(row.Bucket) == 0 {
+		return arena, c.fail(line, textContent, "the bucket is empty")
+	}
+	var problem string
+	if row.Key, arena, problem = decodeKey(row.RawKey, arena, c.layout.PlusIsSpace); problem != "" {
+		return arena, c.fail(line, textKey, problem)
+	}
+	if problem = checkVersion(row.VersionID); problem != "" {
+		return arena, c.fail(line, textVersion, problem)
+	}
+	c.next = Position{Offset: c.base + int64(c.lo), Line: c.line + 1}
+	return arena, true
+}
+
+// fail ends the reading because of the current line, and returns false.
+func (c *CSV) fail(line []byte, text, detail string) bool {
+	if c.next.Offset == 0 {
+		if kind := foreign(line); kind != "" {
+			text, detail = textFormat, kind
+		}
+	}
+	c.err = newError(text, c.line, detail)
+	return false
+}

@@ -1,0 +1,28 @@
+// Package manifest reads the list of objects a job works on, row by row and never as a whole.
+//
+//	object store ─▶ CSV ─▶ Row            plan: checks and counts every row, cuts chunks at row ends
+//	                 └──▶ Batch of rows   run: one row, one task
+//
+// The format is S3BatchOperations_CSV_20180820: no header, UTF-8 without byte order mark, one row
+// per line, the columns the job's spec names, keys URL-encoded. A row never spans lines, so a
+// manifest may be cut after any line feed and read in pieces; [Position] carries the true offset
+// and line into each piece. Content that breaks a rule ends the reading with an [*Error], whose
+// reason is made for the FailureReasons of the job.
+package manifest
+
+// Row is one row of a manifest: one object, and later one task.
+//
+// The slices of a row from [CSV.Next] are valid until the next call of Next or Fill, those of a row
+// from a [Batch] until the batch is filled again. They must not be written to.
+type Row struct {
+	Bucket    []byte // as in the cell; bucket names have nothing to decode
+	RawKey    []byte // as in the cell, still URL-encoded: what report rows and Lambda payloads carry
+	Key       []byte // decoded, valid UTF-8, 1 to 1024 bytes; shares RawKey's bytes if nothing was encoded
+	VersionID []byte // as in the cell, "null" included; empty if the cell or the column is
+}
+
+// Position is a place in a manifest where a row may start. The zero Position is its beginning.
+type Position struct {
+	Offset int64 // bytes from the start of the manifest
+	Line   int64 // number of the line that starts there, counted from 1 (0 means 1)
+}
