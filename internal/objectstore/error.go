@@ -1,0 +1,83 @@
+package objectstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+)
+
+// Error is what every call but Do fails with.
+type Error struct {
+	Op          string // the S3 call, such as "GetObject"
+	Bucket, Key string
+	Status      int // HTTP status; 0: no answer
+	// Code, Message and RequestID are the store's. An answer without a body has the code of its status, such as NotFound.
+	Code, Message, RequestID string
+	Err                      error // all there is to know
+}
+
+// Error implements error.
+func (e *Error) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s/%s: ", e.Op, e.Bucket, e.Key)
+	if e.Status == 0 && e.Code == "" {
+		fmt.Fprint(&b, e.Err)
+		return b.String()
+	}
+	fmt.Fprintf(&b, "%d %s", e.Status, e.Code)
+	if e.Message != "" {
+		b.WriteString(": " + e.Message)
+	}
+	return b.String()
+}
+
+// Unwrap gives the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// NotFound reports whether err says that the bucket, the object or the version is not there.
+func NotFound(err error) bool { return hasStatus(err, http.StatusNotFound) }
+
+// AccessDenied reports whether err says that the credentials do not suffice, whatever the reason.
+func AccessDenied(err error) bool { return hasStatus(err, http.StatusForbidden) }
+
+// PreconditionFailed reports whether err says that the object is not the one that was meant: its ETag differs.
+func PreconditionFailed(err error) bool { return hasStatus(err, http.StatusPreconditionFailed) }
+
+func hasStatus(err error, status int) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Status == status
+}
+
+// An answered error is the SDK's for an answer of the store.
+type answered interface {
+	error
+	ErrorCode() string
+	ErrorMessage() string
+}
+
+// failure makes an Error of what the SDK, or the reading of an object, failed with.
+func (s *Store) failure(op, bucket, key string, err error) error {
+	if s.closed.Err() != nil {
+		err = errors.Join(ErrClosed, err)
+	}
+	e := &Error{Op: op, Bucket: bucket, Key: key, Err: err}
+	response, ok := errors.AsType[*awshttp.ResponseError](err)
+	if !ok || response.Response == nil {
+		return e
+	}
+	e.Status, e.RequestID = response.HTTPStatusCode(), response.ServiceRequestID()
+	if a, ok := errors.AsType[answered](err); ok {
+		e.Code, e.Message = a.ErrorCode(), clip(a.ErrorMessage())
+	}
+	if e.Code == "" || e.Code == "UnknownError" {
+		e.Code = codeOf(e.Status)
+	}
+	if errors.Is(err, context.Canceled) && e.Status < 300 {
+		e.Status, e.Code = 0, ""
+	}
+	return e
+}
