@@ -155,7 +155,7 @@ func digit(b byte) byte {
 	if b <= '9' {
 		return b - '0'
 	}
-	return b|0x20 - 'a' + 10
+	return (b | 0x20) - 'a' + 10
 }
 
 // checkVersion says what is wrong with a version id, "" if nothing. Stores differ in what their ids

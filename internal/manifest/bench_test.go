@@ -1,0 +1,142 @@
+package manifest_test
+
+import (
+	"bytes"
+	"encoding/csv"
+	"fmt"
+	"io"
+	"net/url"
+	"testing"
+	"time"
+
+	"stevedore/internal/job"
+	"stevedore/internal/manifest"
+)
+
+// A lists is a kind of manifest to measure: about 16 MiB of rows.
+type list struct {
+	name   string
+	fields []job.Field
+	row    func(i int) string
+}
+
+var (
+	bucketKey        = []job.Field{job.FieldBucket, job.FieldKey}
+	bucketKeyVersion = []job.Field{job.FieldBucket, job.FieldKey, job.FieldVersionID}
+)
+
+// lists returns what is measured. Every fourth key of "encoded" has something to decode.
+func lists() []list {
+	return []list{
+		{"plain", bucketKey, func(i int) string {
+			return fmt.Sprintf("source-bucket,data/%04x/photos/2024/object-%08d.jpg\n", i%4096, i)
+		}},
+		{"encoded", bucketKey, func(i int) string {
+			if i%4 != 0 {
+				return fmt.Sprintf("source-bucket,data/%04x/photos/2024/object-%08d.jpg\n", i%4096, i)
+			}
+			return fmt.Sprintf("source-bucket,data/%04x/my%%20photos%%28old%%29/%%E2%%82%%AC+object-%08d.jpg\n", i%4096, i)
+		}},
+		{"version", bucketKeyVersion, func(i int) string {
+			return fmt.Sprintf("source-bucket,data/%04x/photos/2024/object-%08d.jpg,3sL4kqtJlcpXroDTDmJ%013d\n", i%4096, i, i)
+		}},
+		{"quoted", bucketKey, func(i int) string {
+			return fmt.Sprintf("\"source-bucket\",\"data/%04x/photos/2024/object-%08d.jpg\"\n", i%4096, i)
+		}},
+	}
+}
+
+func (l list) text() (text []byte, rows int) {
+	for len(text) < 16<<20 {
+		text = append(text, l.row(rows)...)
+		rows++
+	}
+	return text, rows
+}
+
+func layout(tb testing.TB, fields []job.Field) manifest.Layout {
+	tb.Helper()
+	l, err := manifest.NewLayout(fields)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return l
+}
+
+// BenchmarkCSV measures rows per second of one core with everything checked and decoded: row by row
+// and in batches. "x-newlines" is the cost relative to counting line feeds, "x-stdlib" the gain over
+// encoding/csv and url.QueryUnescape, both measured between the rounds of the same run.
+func BenchmarkCSV(b *testing.B) {
+	for _, list := range lists() {
+		text, rows := list.text()
+		l := layout(b, list.fields)
+		key := 1
+
+		measure := func(b *testing.B, read func() int) {
+			b.SetBytes(int64(len(text)))
+			b.ReportAllocs()
+			var own, newlines, stdlib time.Duration
+			for b.Loop() {
+				start := time.Now()
+				if n := read(); n != rows {
+					b.Fatalf("read %d rows, want %d", n, rows)
+				}
+				own += time.Since(start)
+
+				b.StopTimer()
+				start = time.Now()
+				if n := bytes.Count(text, []byte{'\n'}); n != rows {
+					b.Fatalf("counted %d rows, want %d", n, rows)
+				}
+				newlines += time.Since(start)
+				start = time.Now()
+				if n := readStdlib(b, text, key); n != rows {
+					b.Fatalf("read %d rows with encoding/csv, want %d", n, rows)
+				}
+				stdlib += time.Since(start)
+				b.StartTimer()
+			}
+			b.ReportMetric(float64(rows)*float64(b.N)/own.Seconds(), "rows/s")
+			b.ReportMetric(own.Seconds()/newlines.Seconds(), "x-newlines")
+			b.ReportMetric(stdlib.Seconds()/own.Seconds(), "x-stdlib")
+		}
+		b.Run(list.name+"/rows", func(b *testing.B) {
+			measure(b, func() (n int) {
+				var row manifest.Row
+				c := manifest.NewCSV(bytes.NewReader(text), l, manifest.Position{})
+				for c.Next(&row) {
+					n++
+				}
+				return n
+			})
+		})
+		b.Run(list.name+"/batches", func(b *testing.B) {
+			var batch manifest.Batch
+			measure(b, func() (n int) {
+				c := manifest.NewCSV(bytes.NewReader(text), l, manifest.Position{})
+				for c.Fill(&batch, 1000) > 0 {
+					n += batch.Len()
+				}
+				return n
+			})
+		})
+	}
+}
+
+func readStdlib(tb testing.TB, text []byte, key int) (n int) {
+	c := csv.NewReader(bytes.NewReader(text))
+	c.ReuseRecord = true
+	for {
+		record, err := c.Read()
+		if err == io.EOF {
+			return n
+		}
+		if err != nil {
+			tb.Fatal(err)
+		}
+		if _, err := url.QueryUnescape(record[key]); err != nil {
+			tb.Fatal(err)
+		}
+		n++
+	}
+}
