@@ -36,11 +36,11 @@ func (c *CSV) Fill(b *Batch, limit int) int {
 		// the old one.
 		from := len(b.arena)
 		b.arena = append(b.arena, line...)
-		b.rows = append(b.rows, Row{})
-		if b.arena, ok = c.split(b.arena[from:], b.arena, &b.rows[len(b.rows)-1]); !ok {
-			b.rows = b.rows[:len(b.rows)-1]
+		var row Row
+		if b.arena, ok = c.split(b.arena[from:], b.arena, &row); !ok {
 			break
 		}
+		b.rows = append(b.rows, row)
 		b.ends = append(b.ends, c.next)
 	}
 	return len(b.rows)

@@ -13,7 +13,7 @@ import (
 	"stevedore/internal/manifest"
 )
 
-// A lists is a kind of manifest to measure: about 16 MiB of rows.
+// A list is a kind of manifest to measure.
 type list struct {
 	name   string
 	fields []job.Field
@@ -46,6 +46,7 @@ func lists() []list {
 	}
 }
 
+// text returns about 16 MiB of rows.
 func (l list) text() (text []byte, rows int) {
 	for len(text) < 16<<20 {
 		text = append(text, l.row(rows)...)
@@ -70,7 +71,7 @@ func BenchmarkCSV(b *testing.B) {
 	for _, list := range lists() {
 		text, rows := list.text()
 		l := layout(b, list.fields)
-		key := 1
+		buf := make([]byte, 256<<10)
 
 		measure := func(b *testing.B, read func() int) {
 			b.SetBytes(int64(len(text)))
@@ -85,12 +86,12 @@ func BenchmarkCSV(b *testing.B) {
 
 				b.StopTimer()
 				start = time.Now()
-				if n := bytes.Count(text, []byte{'\n'}); n != rows {
+				if n := countLines(b, text, buf); n != rows {
 					b.Fatalf("counted %d rows, want %d", n, rows)
 				}
 				newlines += time.Since(start)
 				start = time.Now()
-				if n := readStdlib(b, text, key); n != rows {
+				if n := readStdlib(b, text); n != rows {
 					b.Fatalf("read %d rows with encoding/csv, want %d", n, rows)
 				}
 				stdlib += time.Since(start)
@@ -123,7 +124,23 @@ func BenchmarkCSV(b *testing.B) {
 	}
 }
 
-func readStdlib(tb testing.TB, text []byte, key int) (n int) {
+// countLines counts line feeds.
+func countLines(tb testing.TB, text, buf []byte) (n int) {
+	r := bytes.NewReader(text)
+	for {
+		size, err := r.Read(buf)
+		n += bytes.Count(buf[:size], []byte{'\n'})
+		if err == io.EOF {
+			return n
+		}
+		if err != nil {
+			tb.Fatal(err)
+		}
+	}
+}
+
+// readStdlib reads rows with a key in the second column.
+func readStdlib(tb testing.TB, text []byte) (n int) {
 	c := csv.NewReader(bytes.NewReader(text))
 	c.ReuseRecord = true
 	for {
@@ -134,7 +151,7 @@ func readStdlib(tb testing.TB, text []byte, key int) (n int) {
 		if err != nil {
 			tb.Fatal(err)
 		}
-		if _, err := url.QueryUnescape(record[key]); err != nil {
+		if _, err := url.QueryUnescape(record[1]); err != nil {
 			tb.Fatal(err)
 		}
 		n++

@@ -2,7 +2,6 @@ package manifest
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"unicode/utf8"
@@ -12,34 +11,6 @@ const (
 	maxKey     = 1024 // bytes of a decoded key, the limit of S3
 	maxVersion = 1024 // bytes of a version id, the limit of S3
 )
-
-// plain reports whether line is made only of the bytes '#' to 0x7F: ASCII without control
-// characters but DEL, spaces and quotes. Almost every line is, and then needs no closer look.
-func plain(line []byte) bool {
-	// Eight bytes at a time. Subtracting '#' from each byte sets the high bit of one if it is less
-	// than '#' or has it set already; the result is 0 exactly if there is no such byte.
-	const (
-		less = '#' * 0x0101010101010101
-		high = 0x80 * 0x0101010101010101
-	)
-	var odd uint64
-	rest := line
-	for len(rest) >= 8 {
-		word := binary.LittleEndian.Uint64(rest)
-		odd |= (word - less) | word
-		rest = rest[8:]
-	}
-	if len(line) >= 8 {
-		word := binary.LittleEndian.Uint64(line[len(line)-8:])
-		return (odd|(word-less)|word)&high == 0
-	}
-	for _, b := range rest {
-		if b < '#' || b >= 0x80 {
-			return false
-		}
-	}
-	return true
-}
 
 // checkText says what keeps line from being a line of text, "" if nothing.
 func checkText(line []byte) string {
@@ -101,48 +72,52 @@ func unquote(text, arena []byte) (cell []byte, size int, grown []byte, problem s
 	}
 }
 
-// decodeKey decodes the key of a cell: %XX, and + as a space if plus is set. A key with anything to
+// decode decodes the key of a cell: %XX, and + as a space if plus is set. A key with anything to
 // decode is built at the end of arena.
-func decodeKey(raw, arena []byte, plus bool) (key, grown []byte, problem string) {
-	i := bytes.IndexByte(raw, '%')
-	if plus {
-		if p := bytes.IndexByte(raw, '+'); p >= 0 && (i < 0 || p < i) {
-			i = p
-		}
+func decode(raw, arena []byte, plus bool) (key, grown []byte, problem string) {
+	i := 0
+	for i < len(raw) && raw[i] != '%' && (raw[i] != '+' || !plus) {
+		i++
 	}
-	key = raw
-	if i >= 0 {
-		from := len(arena)
-		arena = slices.Grow(arena, len(raw))
-		out := arena[from : from+len(raw)]
-		n := copy(out, raw[:i])
-		for ; i < len(raw); i, n = i+1, n+1 {
-			b := raw[i]
-			switch {
-			case b == '+' && plus:
-				b = ' '
-			case b == '%':
-				if i+2 >= len(raw) || !hex(raw[i+1]) || !hex(raw[i+2]) {
-					return nil, arena, quote(raw[i:min(i+3, len(raw))]) + " is no % and two hexadecimal digits; write a % in a key as %25"
-				}
-				b = digit(raw[i+1])<<4 | digit(raw[i+2])
-				i += 2
+	if i == len(raw) {
+		return raw, arena, ""
+	}
+	from := len(arena)
+	arena = slices.Grow(arena, len(raw))
+	out := arena[from : from+len(raw)]
+	n := copy(out, raw[:i])
+	for ; i < len(raw); i++ {
+		b := raw[i]
+		switch {
+		case b == '%':
+			if i+2 >= len(raw) || !hex(raw[i+1]) || !hex(raw[i+2]) {
+				return nil, arena, quote(raw[i:min(i+3, len(raw))]) + " is no % and two hexadecimal digits; write a % in a key as %25"
 			}
-			out[n] = b
+			b = digit(raw[i+1])<<4 | digit(raw[i+2])
+			i += 2
+		case b == '+' && plus:
+			b = ' '
 		}
-		arena = arena[:from+n]
-		key = arena[from : from+n : from+n]
-		if !utf8.Valid(key) {
-			return nil, arena, fmt.Sprintf("%s is not UTF-8 after decoding: byte 0x%02X", quote(raw), key[invalidUTF8(key)])
-		}
+		out[n] = b
+		n++
 	}
-	switch {
-	case len(key) == 0:
-		return nil, arena, "the key is empty"
-	case len(key) > maxKey:
-		return nil, arena, fmt.Sprintf("the key has %d bytes after decoding, at most %d are allowed", len(key), maxKey)
+	arena = arena[:from+n]
+	key = out[:n:n]
+	if !utf8.Valid(key) {
+		return nil, arena, fmt.Sprintf("%s is not UTF-8 after decoding: byte 0x%02X", quote(raw), key[invalidUTF8(key)])
 	}
 	return key, arena, ""
+}
+
+// checkKey says what is wrong with a decoded key, "" if nothing.
+func checkKey(key []byte) string {
+	switch {
+	case len(key) == 0:
+		return "the key is empty"
+	case len(key) > maxKey:
+		return fmt.Sprintf("the key has %d bytes after decoding, at most %d are allowed", len(key), maxKey)
+	}
+	return ""
 }
 
 // hex reports whether b is a hexadecimal digit.
@@ -159,15 +134,13 @@ func digit(b byte) byte {
 }
 
 // checkVersion says what is wrong with a version id, "" if nothing. Stores differ in what their ids
-// look like, so only what can be no id anywhere is refused.
-func checkVersion(id []byte) string {
+// look like, so only what can be no id anywhere is refused. Only an odd line has control characters.
+func checkVersion(id []byte, odd bool) string {
 	if len(id) > maxVersion {
 		return fmt.Sprintf("the version id has %d bytes, at most %d are allowed", len(id), maxVersion)
 	}
-	for _, b := range id {
-		if b < ' ' || b == 0x7f {
-			return quote(id) + " has a control character"
-		}
+	if odd && bytes.ContainsFunc(id, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return quote(id) + " has a control character"
 	}
 	return ""
 }

@@ -28,6 +28,7 @@ type CSV struct {
 	base    int64 // offset of buf[0] in the manifest
 	readErr error // what r said last; it counts once buf is used up
 
+	ends  []int  // of the columns of the current line, from ends[1]; ends[0] is -1
 	arena []byte // cells of the current row that had to be rewritten
 	line  int64  // number of the last line taken from buf
 	next  Position
@@ -38,6 +39,8 @@ type CSV struct {
 // byte of r, which must be the start of a line; r may end after any line.
 func NewCSV(r io.Reader, l Layout, start Position) *CSV {
 	start.Line = max(start.Line, 1)
+	ends := make([]int, l.columns+1)
+	ends[0] = -1
 	return &CSV{
 		r:      r,
 		layout: l,
@@ -45,6 +48,7 @@ func NewCSV(r io.Reader, l Layout, start Position) *CSV {
 		base:   start.Offset,
 		line:   start.Line - 1,
 		next:   start,
+		ends:   ends,
 	}
 }
 
@@ -135,65 +139,60 @@ func (c *CSV) fill() {
 // split takes line apart into row. Cells that are not a part of line are built at the end of arena,
 // which it returns. It returns false and sets c.err if the line is no valid row.
 func (c *CSV) split(line, arena []byte, row *Row) ([]byte, bool) {
-	quotes := false
-	if !plain(line) {
+	l := &c.layout
+	commas, marks := scan(line, c.ends)
+	if marks.odd {
 		if problem := checkText(line); problem != "" {
 			return arena, c.fail(line, textFormat, problem)
 		}
-		quotes = bytes.IndexByte(line, '"') >= 0
+		marks.quotes, marks.escapes = true, true // perhaps
 	}
 
 	row.VersionID = nil
-	columns := 0
-	for rest, more := line, true; more; columns++ {
+	if !marks.quotes && commas == l.columns-1 {
+		c.ends[l.columns] = len(line)
+		row.Bucket = c.cell(line, l.bucket)
+		row.RawKey = c.cell(line, l.key)
+		if l.version >= 0 {
+			row.VersionID = c.cell(line, l.version)
+		}
+	} else {
 		var (
-			cell    []byte
+			columns int
 			problem string
 		)
-		if quotes && len(rest) > 0 && rest[0] == '"' {
-			var size int
-			if cell, size, arena, problem = unquote(rest, arena); problem == "" {
-				if more = size < len(rest); more {
-					rest = rest[size+1:]
-				}
-			}
-		} else {
-			if i := bytes.IndexByte(rest, ','); i >= 0 {
-				cell, rest = rest[:i:i], rest[i+1:]
-			} else {
-				cell, more = rest[:len(rest):len(rest)], false
-			}
-			if quotes && bytes.IndexByte(cell, '"') >= 0 {
-				problem = "quote inside a cell that is not quoted"
-			}
+		if columns, arena, problem = l.split(line, arena, row); problem != "" {
+			return arena, c.fail(line, textFormat, fmt.Sprintf("column %d: %s", columns, problem))
 		}
-		if problem != "" {
-			return arena, c.fail(line, textFormat, fmt.Sprintf("column %d: %s", columns+1, problem))
-		}
-		switch columns {
-		case c.layout.bucket:
-			row.Bucket = cell
-		case c.layout.key:
-			row.RawKey = cell
-		case c.layout.version:
-			row.VersionID = cell
+		if columns != l.columns {
+			return arena, c.fail(line, textFormat, fmt.Sprintf("got %d columns, want %d", columns, l.columns))
 		}
 	}
-	if columns != c.layout.columns {
-		return arena, c.fail(line, textFormat, fmt.Sprintf("got %d columns, want %d", columns, c.layout.columns))
-	}
+
 	if len(row.Bucket) == 0 {
 		return arena, c.fail(line, textContent, "the bucket is empty")
 	}
+	row.Key = row.RawKey
 	var problem string
-	if row.Key, arena, problem = decodeKey(row.RawKey, arena, c.layout.PlusIsSpace); problem != "" {
+	if marks.escapes {
+		if row.Key, arena, problem = decode(row.RawKey, arena, l.PlusIsSpace); problem != "" {
+			return arena, c.fail(line, textKey, problem)
+		}
+	}
+	if problem = checkKey(row.Key); problem != "" {
 		return arena, c.fail(line, textKey, problem)
 	}
-	if problem = checkVersion(row.VersionID); problem != "" {
+	if problem = checkVersion(row.VersionID, marks.odd); problem != "" {
 		return arena, c.fail(line, textVersion, problem)
 	}
 	c.next = Position{Offset: c.base + int64(c.lo), Line: c.line + 1}
 	return arena, true
+}
+
+// cell returns a cell of line by the column ends that scan found.
+func (c *CSV) cell(line []byte, column int) []byte {
+	from, to := c.ends[column]+1, c.ends[column+1]
+	return line[from:to:to]
 }
 
 // fail ends the reading because of the current line, and returns false.

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 
@@ -57,3 +58,42 @@ func NewLayout(fields []job.Field) (Layout, error) {
 // HasVersionID reports whether rows have a VersionId column. If so, an empty version id on a
 // versioned bucket fails the task ("Task failed due to missing VersionId").
 func (l Layout) HasVersionID() bool { return l.version >= 0 }
+
+// split takes any line apart cell by cell, as RFC 4180 has it, and returns the number of columns.
+// Cells with doubled quotes are built at the end of arena. On a problem it returns the number of the
+// column that has it, counted from 1.
+func (l *Layout) split(line, arena []byte, row *Row) (columns int, grown []byte, problem string) {
+	for rest, more := line, true; more; {
+		var cell []byte
+		if len(rest) > 0 && rest[0] == '"' {
+			var size int
+			if cell, size, arena, problem = unquote(rest, arena); problem == "" {
+				if more = size < len(rest); more {
+					rest = rest[size+1:]
+				}
+			}
+		} else {
+			if i := bytes.IndexByte(rest, ','); i >= 0 {
+				cell, rest = rest[:i:i], rest[i+1:]
+			} else {
+				cell, more = rest[:len(rest):len(rest)], false
+			}
+			if bytes.IndexByte(cell, '"') >= 0 {
+				problem = "quote inside a cell that is not quoted"
+			}
+		}
+		if problem != "" {
+			return columns + 1, arena, problem
+		}
+		switch columns {
+		case l.bucket:
+			row.Bucket = cell
+		case l.key:
+			row.RawKey = cell
+		case l.version:
+			row.VersionID = cell
+		}
+		columns++
+	}
+	return columns, arena, ""
+}
