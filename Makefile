@@ -7,6 +7,10 @@ PKG      ?= ./...
 FUZZTIME ?= 30s
 GOLANGCI ?= github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
+# A process built with -race sleeps for a second before it exits, and the tests
+# start many: the default is for reports of races at the very end.
+export GORACE := atexit_sleep_ms=100 $(GORACE)
+
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 

@@ -39,7 +39,7 @@ const DefaultCopyLimit int64 = 5 << 30
 
 const (
 	startLimit = 30 * time.Second // from exec to the first answer, including bindPatience
-	drainLimit = 3 * time.Second  // the child's time to finish requests
+	drainLimit = 2 * time.Second  // the child's time to finish requests
 	closeLimit = 2 * drainLimit   // the parent's time to wait for that
 )
 
@@ -206,8 +206,9 @@ func (s *Store) Err() error {
 	return nil
 }
 
-// Close lets the store finish the requests it has, for a few seconds at most,
-// and waits for its end. It may be called more than once, and concurrently.
+// Close lets the store finish the requests it has and waits for its end. It
+// takes two seconds where clients hold connections open that they never used,
+// so close theirs first. It may be called more than once, and concurrently.
 func (s *Store) Close() error {
 	_ = s.leash.Close() // already closed when the child has ended
 	timeout := time.NewTimer(closeLimit)

@@ -72,9 +72,9 @@ func startStore(t *testing.T, cfg Config) (*Store, *s3.Client) {
 	return s, newClient(t, s.Endpoint())
 }
 
-func newClient(t *testing.T, endpoint string) *s3.Client {
+func newClient(t testing.TB, endpoint string) *s3.Client {
 	t.Helper()
-	transport := &http.Transport{}
+	transport := &http.Transport{MaxIdleConnsPerHost: 64}
 	t.Cleanup(transport.CloseIdleConnections)
 	return s3.New(s3.Options{
 		BaseEndpoint: &endpoint,
@@ -85,14 +85,14 @@ func newClient(t *testing.T, endpoint string) *s3.Client {
 	})
 }
 
-func createBucket(t *testing.T, c *s3.Client, bucket string) {
+func createBucket(t testing.TB, c *s3.Client, bucket string) {
 	t.Helper()
 	if _, err := c.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &bucket}); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func put(t *testing.T, c *s3.Client, bucket, key, body string) *s3.PutObjectOutput {
+func put(t testing.TB, c *s3.Client, bucket, key, body string) *s3.PutObjectOutput {
 	t.Helper()
 	out, err := c.PutObject(t.Context(), &s3.PutObjectInput{
 		Bucket: &bucket, Key: &key, Body: strings.NewReader(body), Metadata: map[string]string{"origin": "test"},
