@@ -23,6 +23,21 @@ func cellsOf(row manifest.Row) cells {
 	return cells{string(row.Bucket), string(row.RawKey), string(row.Key), string(row.VersionID)}
 }
 
+var (
+	bucketKey        = []job.Field{job.FieldBucket, job.FieldKey}
+	bucketKeyVersion = []job.Field{job.FieldBucket, job.FieldKey, job.FieldVersionID}
+)
+
+// layout compiles fields.
+func layout(tb testing.TB, fields []job.Field) manifest.Layout {
+	tb.Helper()
+	l, err := manifest.NewLayout(fields)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return l
+}
+
 // fields parses "Bucket,Key".
 func fields(names string) (fields []job.Field) {
 	for name := range strings.SplitSeq(names, ",") {

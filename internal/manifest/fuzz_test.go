@@ -82,7 +82,7 @@ func FuzzCSV(f *testing.F) {
 	f.Add("a,\"b\"\"c\"\r\n\r\nd,e%20+%C3%A9", uint8(0))
 	f.Add("v\t,1,k,2,b\n", uint8(2))
 	f.Add("x,,\"k,%25\"\r\n,,\"\"\"\"", uint8(3))
-	f.Add(strings.Repeat("k", 70_000)+",b\n", uint8(3))
+	f.Add(strings.Repeat("%6b", 400)+",b\n", uint8(3))
 
 	layouts := []string{"Bucket,Key", "Bucket,Key,VersionId", "VersionId,Ignore,Key,Ignore,Bucket", "Key,Bucket"}
 	f.Fuzz(func(t *testing.T, text string, choice uint8) {

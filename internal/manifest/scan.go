@@ -29,7 +29,7 @@ func scan(line []byte, ends []int) (commas int, m marks) {
 		if at+8 <= len(line) {
 			word = binary.LittleEndian.Uint64(line[at:])
 		} else {
-			word = tail(line[at:])
+			word = tail(line, at)
 		}
 		// Below, a byte's high bit is what counts. The sums and differences do not carry into the
 		// next byte unless odd is set for the one that they come from.
@@ -47,11 +47,15 @@ func scan(line []byte, ends []int) (commas int, m marks) {
 	return commas, marks{odd&high != 0, quotes&high != 0, escapes&high != 0}
 }
 
-// tail returns a word of less than eight bytes, filled up with a byte that means nothing.
-func tail(text []byte) uint64 {
-	word := uint64('.' * each)
-	for i, b := range text {
-		word ^= uint64(b^'.') << (8 * i)
+// tail returns the bytes of line from at on, less than eight, filled up with a byte that means nothing.
+func tail(line []byte, at int) uint64 {
+	n := len(line) - at
+	word := uint64('.'*each) << (8 * n)
+	if len(line) >= 8 {
+		return word | binary.LittleEndian.Uint64(line[len(line)-8:])>>(64-8*n)
+	}
+	for i, b := range line[at:] {
+		word |= uint64(b) << (8 * i)
 	}
 	return word
 }
