@@ -45,7 +45,7 @@ func (a *api) createJob(ctx context.Context, x *exchange) (any, error) {
 	if x.created, err = a.jobs.Create(ctx, x.account, x.region, spec); err != nil {
 		return nil, fmt.Errorf("create job: %w", err)
 	}
-	return createJobResult{x.created}, nil
+	return CreateJobResult{x.created}, nil
 }
 
 // problemsOf joins what decoding and validation found. Of what could not be
@@ -76,7 +76,7 @@ func (a *api) describeJob(ctx context.Context, x *exchange) (any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read job: %w", err)
 	}
-	return describeJobResult{describe(&j, a.now())}, nil
+	return DescribeJobResult{describe(&j, a.now())}, nil
 }
 
 func (a *api) listJobs(ctx context.Context, x *exchange) (any, error) {
@@ -117,7 +117,7 @@ func (a *api) listJobs(ctx context.Context, x *exchange) (any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list jobs: %w", err)
 	}
-	result := listJobsResult{Jobs: make([]listedJob, len(jobs))}
+	result := ListJobsResult{Jobs: make([]ListedJob, len(jobs))}
 	now := a.now()
 	for i := range jobs {
 		result.Jobs[i] = listed(&jobs[i], now)
@@ -144,7 +144,7 @@ func (a *api) updateJobPriority(ctx context.Context, x *exchange) (any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set priority: %w", err)
 	}
-	return updateJobPriorityResult{j.ID, j.Priority}, nil
+	return UpdateJobPriorityResult{j.ID, j.Priority}, nil
 }
 
 func (a *api) updateJobStatus(ctx context.Context, x *exchange) (any, error) {
@@ -170,7 +170,7 @@ func (a *api) updateJobStatus(ctx context.Context, x *exchange) (any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("update status: %w", err)
 	}
-	return updateJobStatusResult{j.ID, j.Status, j.StatusUpdateReason}, nil
+	return UpdateJobStatusResult{j.ID, j.Status, j.StatusUpdateReason}, nil
 }
 
 func (a *api) getJobTagging(ctx context.Context, x *exchange) (any, error) {
@@ -181,11 +181,11 @@ func (a *api) getJobTagging(ctx context.Context, x *exchange) (any, error) {
 	if j.Tags == nil {
 		j.Tags = []job.Tag{} // an absent list and no tags are not the same to clients
 	}
-	return jobTags{j.Tags}, nil
+	return JobTags{j.Tags}, nil
 }
 
 func (a *api) putJobTagging(ctx context.Context, x *exchange) (any, error) {
-	var in jobTags
+	var in JobTags
 	problems, err := restxml.Unmarshal(x.body, "PutJobTaggingRequest", &in)
 	if err != nil {
 		return nil, x.invalidf("%s", err)

@@ -6,38 +6,44 @@ import (
 	"stevedore/internal/job"
 )
 
-// The answers, in the words of the model; restxml leaves out what is absent.
+// The answers, in the words and the order of the model; restxml leaves out what
+// is absent. Our own client reads them, too.
 type (
-	createJobResult struct {
+	// CreateJobResult answers CreateJob.
+	CreateJobResult struct {
 		JobId string //nolint:revive // the API's spelling
 	}
 
-	describeJobResult struct{ Job jobDescriptor }
+	// DescribeJobResult answers DescribeJob.
+	DescribeJobResult struct{ Job JobDescriptor }
 
-	listJobsResult struct {
+	// ListJobsResult is a page of ListJobs; NextToken is empty on the last one.
+	ListJobsResult struct {
 		NextToken string
-		Jobs      []listedJob
+		Jobs      []ListedJob
 	}
 
-	updateJobPriorityResult struct {
+	// UpdateJobPriorityResult answers UpdateJobPriority.
+	UpdateJobPriorityResult struct {
 		JobId    string //nolint:revive // the API's spelling
 		Priority int32
 	}
 
-	updateJobStatusResult struct {
+	// UpdateJobStatusResult answers UpdateJobStatus with the status the job has now.
+	UpdateJobStatusResult struct {
 		JobId              string //nolint:revive // the API's spelling
 		Status             job.Status
 		StatusUpdateReason string
 	}
 
-	// jobTags is what GetJobTagging answers and PutJobTagging takes.
-	jobTags struct {
+	// JobTags is what GetJobTagging answers and PutJobTagging takes.
+	JobTags struct {
 		Tags []job.Tag `required:"true"`
 	}
 )
 
-// jobDescriptor is a job as DescribeJob shows it. Tags are not part of it.
-type jobDescriptor struct {
+// JobDescriptor is a job as DescribeJob shows it. Tags are not part of it.
+type JobDescriptor struct {
 	JobId                string //nolint:revive // the API's spelling
 	ConfirmationRequired *bool
 	Description          string
@@ -46,7 +52,7 @@ type jobDescriptor struct {
 	Manifest             *job.Manifest
 	Operation            *job.Operation
 	Priority             int32
-	ProgressSummary      progress
+	ProgressSummary      Progress
 	StatusUpdateReason   string
 	FailureReasons       []job.FailureReason
 	Report               *job.Report
@@ -58,8 +64,8 @@ type jobDescriptor struct {
 	ManifestGenerator    *job.ManifestGenerator
 }
 
-// listedJob is a job as ListJobs shows it.
-type listedJob struct {
+// ListedJob is a job as ListJobs shows it.
+type ListedJob struct {
 	JobId           string //nolint:revive // the API's spelling
 	Description     string
 	Operation       job.OperationName
@@ -67,20 +73,22 @@ type listedJob struct {
 	Status          job.Status
 	CreationTime    time.Time
 	TerminationDate *time.Time
-	ProgressSummary progress
+	ProgressSummary Progress
 }
 
-type progress struct {
+// Progress counts a job's tasks; the total is 0 until they are counted.
+type Progress struct {
 	TotalNumberOfTasks     int64
 	NumberOfTasksSucceeded int64
 	NumberOfTasksFailed    int64
-	Timers                 timers
+	Timers                 Timers
 }
 
-type timers struct{ ElapsedTimeInActiveSeconds int64 }
+// Timers says how long a job has been Active, in seconds.
+type Timers struct{ ElapsedTimeInActiveSeconds int64 }
 
-func describe(j *job.Job, now time.Time) jobDescriptor {
-	p := progress{Timers: timers{int64(j.ActiveTime(now).Seconds())}}
+func describe(j *job.Job, now time.Time) JobDescriptor {
+	p := Progress{Timers: Timers{int64(j.ActiveTime(now).Seconds())}}
 	if j.Plan != nil {
 		p.TotalNumberOfTasks = j.Plan.Tasks
 	}
@@ -91,7 +99,7 @@ func describe(j *job.Job, now time.Time) jobDescriptor {
 	if reasons == nil {
 		reasons = []job.FailureReason{} // shown even when there are none, as the real service does
 	}
-	return jobDescriptor{
+	return JobDescriptor{
 		JobId:                j.ID,
 		ConfirmationRequired: j.Spec.ConfirmationRequired,
 		Description:          j.Spec.Description,
@@ -113,12 +121,12 @@ func describe(j *job.Job, now time.Time) jobDescriptor {
 	}
 }
 
-func listed(s *job.Summary, now time.Time) listedJob {
+func listed(s *job.Summary, now time.Time) ListedJob {
 	active := s.Active
 	if s.ActiveSince != nil {
 		active += max(0, now.Sub(*s.ActiveSince))
 	}
-	return listedJob{
+	return ListedJob{
 		JobId:           s.ID,
 		Description:     s.Description,
 		Operation:       s.Operation,
@@ -126,6 +134,6 @@ func listed(s *job.Summary, now time.Time) listedJob {
 		Status:          s.Status,
 		CreationTime:    s.CreationTime,
 		TerminationDate: s.TerminationDate,
-		ProgressSummary: progress{s.Tasks, s.Succeeded, s.Failed, timers{int64(active.Seconds())}},
+		ProgressSummary: Progress{s.Tasks, s.Succeeded, s.Failed, Timers{int64(active.Seconds())}},
 	}
 }
