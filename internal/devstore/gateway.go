@@ -105,7 +105,12 @@ func open(cfg Config) (*posix.Posix, error) {
 
 // openMetadata keeps what S3 knows of an object beyond its bytes in extended
 // attributes, or in files below the returned directory where the file system
-// has none. Once begun, a directory stays with its choice.
+// has none: tagging then takes about twice as long. Once begun, a directory
+// stays with its choice.
+//
+// On ext4 the attributes of one object share 4 KiB, so ten tags of the largest
+// size are answered with InternalError there. A directory named sidecar, made
+// before the first start, lifts that limit.
 func openMetadata(dir string) (_ meta.MetadataStorer, sidecar string, err error) {
 	sidecar = filepath.Join(dir, "sidecar")
 	_, err = os.Stat(sidecar)
