@@ -28,3 +28,13 @@ func (e *StatusError) Error() string {
 type DeniedError struct{ Message string }
 
 func (e *DeniedError) Error() string { return e.Message }
+
+// FailedError says that a job, not a task, has to fail, and why.
+type FailedError struct {
+	Reason FailureReason
+	Err    error // what was behind it; nil if the reason says it all
+}
+
+func (e *FailedError) Error() string { return e.Reason.FailureCode + ": " + e.Reason.FailureReason }
+
+func (e *FailedError) Unwrap() error { return e.Err }

@@ -118,6 +118,17 @@ type Plan struct {
 	VersionID string `json:",omitzero"`
 }
 
+// Checkpoint is how far the planning of a job has come. The zero value is the start.
+type Checkpoint struct {
+	Chunks    int64  // made so far
+	Rows      int64  // in them; the row the next chunk starts at
+	Offset    int64  // byte in the manifest object just after the last row
+	Line      int64  // number, from 1, of the line at Offset
+	ETag      string // of the manifest object, pinned when planning began
+	VersionID string `json:",omitzero"` // likewise; empty in a bucket without versions
+	Size      int64  // bytes of the manifest object
+}
+
 // Chunk is a contiguous run of tasks, the unit that is claimed. Its key in the
 // job store is First; Row, Rows and Offset move on as segments are committed.
 type Chunk struct {

@@ -1,0 +1,179 @@
+// Package run works through one chunk: rows become tasks, tasks become
+// outcomes, outcomes become segments.
+//
+//	manifest ─▶ windows of rows ─▶ workers ─▶ outcomes ─▶ segment: report part, then commit
+//	                  ▲                          │
+//	                  └── a bounded number ◀─────┘  freed in the order of the rows
+//
+// Workers take the rows of a window one after the other, so what was started is
+// always a run of rows without holes, and what is finished in front is committed
+// every few seconds. To pause, cancel or shut down, workers stop taking rows;
+// what was started ends and is committed, the rest of the chunk is given back.
+// A task is never stored: after a crash the rows behind the last commit are done
+// again, and are counted and reported only then.
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"stevedore/internal/job"
+	"stevedore/internal/manifest"
+	"stevedore/internal/objectstore"
+	"stevedore/internal/operation"
+)
+
+// ErrFenced is what Claim.Commit answers when the claim is no longer ours.
+var ErrFenced = errors.New("the claim on the chunk was lost")
+
+// Claim is the right to one chunk.
+type Claim interface {
+	// Chunk is what is left of the chunk.
+	Chunk() job.Chunk
+	// Commit makes the outcomes of the first rows of the chunk durable, adds delta
+	// to the job's counters and leaves rest of the chunk, or ends the chunk if rest
+	// has no rows; all of it or nothing. It answers ErrFenced if another may hold
+	// the chunk by now; after any other error the same call may be made again.
+	Commit(ctx context.Context, s job.Segment, delta job.Tally, rest job.Chunk) error
+}
+
+// Manifests opens the manifest.
+type Manifests interface {
+	Open(ctx context.Context, o objectstore.Object, offset, length int64) (io.ReadCloser, objectstore.Info, error)
+}
+
+// Report takes the rows of the completion report.
+type Report interface {
+	// Wants reports whether rows of failed, or else of succeeded, tasks are reported.
+	Wants(failed bool) bool
+	// PutPart stores rows of one status of the segment that starts at row.
+	PutPart(ctx context.Context, row int64, failed bool, rows int64, data []byte) (job.Part, error)
+}
+
+// Config bounds what running costs. Zero values mean the defaults.
+type Config struct {
+	Workers      int           // tasks of one chunk in flight, default 64
+	SegmentEvery time.Duration // how often outcomes are committed, default 2 s
+	SegmentBytes int           // report rows gathered before an early commit, default 4 MiB
+	// ReportPatience is how long a report part is tried to be written while the
+	// report's store does not answer, default 5 minutes. A refusal is final at once.
+	ReportPatience time.Duration
+	Logger         *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	if c.Workers <= 0 {
+		c.Workers = 64
+	}
+	if c.SegmentEvery <= 0 {
+		c.SegmentEvery = 2 * time.Second
+	}
+	if c.SegmentBytes <= 0 {
+		c.SegmentBytes = 4 << 20
+	}
+	if c.ReportPatience <= 0 {
+		c.ReportPatience = 5 * time.Minute
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Job is what all chunks of one job share on this node.
+type Job struct {
+	Manifest  objectstore.Object // pinned by version and ETag
+	Layout    manifest.Layout
+	Manifests Manifests
+	Operation operation.Operation
+	Report    Report
+	Versions  *Versions
+	Meter     *Meter
+}
+
+// Runner runs chunks. It keeps no state of its own and may run many at once.
+type Runner struct{ config Config }
+
+// New returns a Runner.
+func New(c Config) *Runner { return &Runner{c.withDefaults()} }
+
+// Chunk works through the chunk of claim until it is finished, or until soft
+// ends: then it ends what it has started and commits it. When hard ends it stops
+// at once, and what is not committed is lost, not counted. Chunk answers nil if
+// the chunk was finished or drained, ErrFenced if the claim was lost, a
+// *job.FailedError if the job must fail, and any other error if the chunk may be
+// tried again later.
+func (r *Runner) Chunk(soft, hard context.Context, j *Job, claim Claim) error {
+	chunk := claim.Chunk()
+	body, _, err := j.Manifests.Open(hard, j.Manifest, chunk.Offset, chunk.End-chunk.Offset)
+	if err != nil {
+		return unreadable(hard, err)
+	}
+	defer body.Close()
+
+	hard, cancel := context.WithCancelCause(hard)
+	defer cancel(nil)
+	stop := context.AfterFunc(hard, func() { body.Close() }) // a blocked read ends too
+	defer stop()
+
+	c := &chunkRun{
+		config: r.config, job: j, claim: claim,
+		rest: chunk, slots: make(chan struct{}, windowsInFlight), wake: make(chan struct{}, 1),
+	}
+	c.first = newWindow()
+	c.head = c.first
+
+	var wg sync.WaitGroup
+	var readErr error
+	wg.Go(func() {
+		rows := manifest.NewCSV(body, j.Layout, manifest.Position{Offset: chunk.Offset, Line: chunk.Line})
+		readErr = c.read(soft, hard, rows, chunk.Rows)
+	})
+	for range min(int64(r.config.Workers), chunk.Rows) {
+		wg.Go(func() { c.work(soft, hard) })
+	}
+	idle := make(chan struct{})
+	go func() {
+		wg.Wait()
+		close(idle)
+	}()
+
+	err = c.commitUntil(hard, idle)
+	if err != nil {
+		cancel(err) // nobody may act on a chunk that is not ours
+	}
+	<-idle
+	switch {
+	case err != nil:
+		return err
+	case readErr != nil:
+		return readErr
+	case soft.Err() == nil && c.rest.Rows > 0:
+		return fmt.Errorf("manifest: %d rows of chunk %d are missing", c.rest.Rows, chunk.First)
+	}
+	return nil
+}
+
+// unreadable tells a manifest that is gone for good from a store that is down.
+func unreadable(ctx context.Context, err error) error {
+	fail := func(code, text string) error {
+		return &job.FailedError{Reason: job.Fail(code, text), Err: err}
+	}
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case objectstore.PreconditionFailed(err):
+		return fail(job.CodeManifestChanged, "The manifest was changed while the job ran")
+	case objectstore.NotFound(err):
+		return fail(job.CodeManifestNotFound, "The manifest was deleted while the job ran")
+	case objectstore.AccessDenied(err):
+		return fail(job.CodeManifestForbidden, "Reading the manifest is forbidden: AccessDenied")
+	default:
+		return fmt.Errorf("read manifest: %w", err)
+	}
+}

@@ -1,0 +1,150 @@
+package schedule
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"stevedore/internal/job"
+	"stevedore/internal/jobstore"
+	"stevedore/internal/manifest"
+	"stevedore/internal/objectstore"
+	"stevedore/internal/operation"
+	"stevedore/internal/report"
+	"stevedore/internal/run"
+)
+
+// claim takes chunks of a runnable job while this node has room for them, and
+// finishes the job when there are none left anywhere.
+func (s *Scheduler) claim(hard context.Context, w *work) {
+	for s.counts[running] < s.config.Chunks {
+		c, ok, err := s.next(hard, w)
+		if err != nil {
+			if failed, is := errors.AsType[*job.FailedError](err); is {
+				s.fail(hard, w, failed.Reason)
+			} else if hard.Err() == nil && !errors.Is(err, job.ErrNotFound) {
+				w.retryAt = time.Now().Add(time.Second)
+				s.logger.Warn("no chunk can be claimed", slog.String("job_id", w.job.ID), slog.Any("err", err))
+			}
+			return
+		}
+		if !ok {
+			if w.chunks == 0 {
+				s.finishIfFree(hard, w)
+			}
+			return
+		}
+		s.counts[running]++
+		w.chunks++
+		id, soft, shared := w.job.ID, w.soft, w.shared
+		go func() {
+			err := s.runner.Chunk(soft, hard, shared, c)
+			if release := s.node.Release(context.WithoutCancel(hard), c.claim); release != nil && err == nil && !errors.Is(release, jobstore.ErrFenced) {
+				err = fmt.Errorf("give chunk back: %w", release)
+			}
+			s.ended <- ending{running, id, err}
+		}()
+	}
+}
+
+// next claims a chunk of w's job, preparing the job's running first.
+func (s *Scheduler) next(hard context.Context, w *work) (*claim, bool, error) {
+	if w.shared == nil {
+		if err := s.prepare(hard, w); err != nil {
+			return nil, false, err
+		}
+	}
+	if w.soft.Err() != nil {
+		return nil, false, nil
+	}
+	c, ok, err := s.node.Claim(hard, w.job)
+	return &claim{s.node, c}, ok, err
+}
+
+// prepare makes a job that may run Active and builds what its chunks share.
+func (s *Scheduler) prepare(ctx context.Context, w *work) error {
+	j, err := s.change(ctx, w.job.Account, w.job.ID, func(j *job.Job) error {
+		if j.Status == job.Ready {
+			j.Become(job.Active, time.Now())
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if j.Status != job.Active {
+		return job.ErrNotFound // cancelled just now
+	}
+	w.job = j
+	store, err := s.stores.Store(ctx, j.Account, j.Spec.RoleArn)
+	if err != nil {
+		return err
+	}
+	layout, err := manifest.NewLayout(j.Spec.Manifest.Spec.Fields)
+	if err != nil {
+		return err
+	}
+	op, err := operation.New(j.Spec.Operation, store)
+	if err != nil {
+		return unsupported(err)
+	}
+	bucket, key, _ := job.ObjectOf(j.Spec.Manifest.Location.ObjectArn)
+	w.tripped = make(chan struct{})
+	trip := func() {
+		close(w.tripped)
+		select {
+		case s.poke <- struct{}{}:
+		default:
+		}
+	}
+	var tally job.Tally
+	if j.Tally != nil {
+		tally = *j.Tally
+	}
+	w.shared = &run.Job{
+		Manifest:  objectstore.Object{Bucket: bucket, Key: key, VersionID: j.Plan.VersionID, ETag: j.Plan.ETag},
+		Layout:    layout,
+		Manifests: store,
+		Operation: op,
+		Report:    s.reportOf(store, &j),
+		Versions:  run.NewVersions(store),
+		Meter:     run.NewMeter(tally, trip),
+	}
+	if job.OverThreshold(tally.Succeeded, tally.Failed) { // a crash came between the outcome and the status
+		trip()
+	}
+	return nil
+}
+
+func (s *Scheduler) reportOf(store *objectstore.Store, j *job.Job) *report.Writer {
+	return report.NewWriter(store, j, report.Options{
+		JSONCopy: s.config.ReportJSON, SSE: s.config.ReportSSE,
+		TempDir: s.config.TempDir, MaxFileRows: s.config.ReportFileRows,
+	})
+}
+
+// unsupported fails a job by name of what this server cannot do.
+func unsupported(err error) error {
+	return &job.FailedError{Reason: job.Fail(job.CodeUnsupported, err.Error()), Err: err}
+}
+
+// claim is a chunk of the job store as run sees it.
+type claim struct {
+	node  *jobstore.Node
+	claim jobstore.Claim
+}
+
+func (c *claim) Chunk() job.Chunk { return c.claim.Chunk }
+
+func (c *claim) Commit(ctx context.Context, seg job.Segment, delta job.Tally, rest job.Chunk) error {
+	next, err := c.node.Commit(ctx, c.claim, seg, delta, rest)
+	if errors.Is(err, jobstore.ErrFenced) {
+		return run.ErrFenced
+	}
+	if err == nil {
+		c.claim = next
+	}
+	return err
+}

@@ -1,0 +1,90 @@
+package schedule
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"stevedore/internal/job"
+	"stevedore/internal/jobstore"
+	"stevedore/internal/operation"
+	"stevedore/internal/plan"
+)
+
+// plan brings a job from New or Preparing to Ready or Suspended, if nobody else
+// is at it. A *job.FailedError fails the job.
+func (s *Scheduler) plan(ctx context.Context, w *work) error {
+	own, ok, err := s.node.Own(ctx, job.Job{ID: w.job.ID, Account: w.job.Account})
+	if err != nil || !ok {
+		return err
+	}
+	defer s.disown(ctx, own)
+	j, err := s.change(ctx, w.job.Account, w.job.ID, func(j *job.Job) error {
+		if j.Status == job.New {
+			j.Become(job.Preparing, time.Now())
+		}
+		return nil
+	})
+	if err != nil || j.Status != job.Preparing {
+		return err
+	}
+	if err := s.supported(&j); err != nil {
+		return err
+	}
+	store, err := s.stores.Store(ctx, j.Account, j.Spec.RoleArn)
+	if err != nil {
+		return err
+	}
+	from, _, err := s.store.Checkpoint(ctx, j.ID)
+	if err != nil {
+		return err
+	}
+	planned, err := plan.CSV(ctx, &j, store, job.Checkpoint(from), func(ctx context.Context, chunks []job.Chunk, cp job.Checkpoint) error {
+		return s.node.PutChunks(ctx, own, chunks, jobstore.Checkpoint(cp))
+	})
+	if err != nil {
+		if errors.Is(err, jobstore.ErrFenced) && s.cancelling(ctx, &j) {
+			return nil
+		}
+		return err
+	}
+	_, err = s.change(ctx, j.Account, j.ID, func(j *job.Job) error {
+		if j.Status != job.Preparing {
+			return nil // cancelled meanwhile
+		}
+		j.Plan = &planned
+		to := job.Ready
+		if j.Spec.NeedsConfirmation() {
+			to = job.Suspended
+		}
+		j.Become(to, time.Now())
+		return nil
+	})
+	return err
+}
+
+func (s *Scheduler) disown(ctx context.Context, own jobstore.Ownership) {
+	// Without it the ownership dies with the lease.
+	_ = s.node.Disown(context.WithoutCancel(ctx), own)
+}
+
+// cancelling reports whether the user called the job off under the planner.
+func (s *Scheduler) cancelling(ctx context.Context, j *job.Job) bool {
+	now, err := s.store.Job(ctx, j.Account, j.ID)
+	return errors.Is(err, job.ErrNotFound) || err == nil && now.Status != job.Preparing
+}
+
+// supported fails a job that asks for what this server does not do yet: it says
+// so before a task runs, and by name.
+func (s *Scheduler) supported(j *job.Job) error {
+	if _, err := operation.New(j.Spec.Operation, nil); err != nil {
+		return unsupported(err)
+	}
+	switch {
+	case j.Spec.ManifestGenerator != nil:
+		return unsupported(errors.New("S3JobManifestGenerator is not implemented by this server yet; give the job a CSV manifest"))
+	case j.Spec.Manifest.Spec.Format != job.ManifestCSV:
+		return unsupported(errors.New("the manifest format " + string(j.Spec.Manifest.Spec.Format) + " is not implemented by this server yet; give the job a CSV manifest"))
+	}
+	return nil
+}

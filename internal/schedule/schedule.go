@@ -1,0 +1,344 @@
+// Package schedule moves jobs through their lives.
+//
+//	users ─▶ Desk ─▶ job records ◀─ Keeper (terms)
+//	                    │ ▲
+//	             watch  ▼ │ compare-and-set
+//	                 Scheduler ─▶ plan, run chunks by priority, finish
+//
+// There is no leader. Every node runs a Scheduler that looks at all unfinished
+// jobs whenever something changes and does what it can get hold of: ownership of
+// a job to plan or finish it, a claim on a chunk to run it. What it holds dies
+// with its lease, and another node goes on. A status is changed by
+// compare-and-set along the table in package job; whoever loses looks again.
+package schedule
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"time"
+
+	"stevedore/internal/job"
+	"stevedore/internal/jobstore"
+	"stevedore/internal/objectstore"
+	"stevedore/internal/run"
+)
+
+// Stores finds the object store, with the credentials, that a role stands for.
+type Stores interface {
+	Store(ctx context.Context, account, role string) (*objectstore.Store, error)
+}
+
+// Config bounds what one node does at once. Zero values mean the defaults.
+type Config struct {
+	Chunks  int // chunks run at once, default 4
+	Plans   int // manifests planned at once, default 2
+	Reports int // reports written at once, default 2
+
+	ReportJSON     bool   // also write report.json beside manifest.json
+	ReportSSE      string // server-side encryption asked for reports, such as AES256; empty: none
+	TempDir        string // where report files are put together; empty: the system's
+	ReportFileRows int64  // rows of one report file, default 1,000,000
+	ReportAttempts int    // tries of writing the report before the job fails, default 5
+
+	Grace  time.Duration // from being asked to stop to dropping what is in flight, default 30 s
+	Run    run.Config
+	Logger *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	set := func(p *int, n int) {
+		if *p <= 0 {
+			*p = n
+		}
+	}
+	set(&c.Chunks, 4)
+	set(&c.Plans, 2)
+	set(&c.Reports, 2)
+	set(&c.ReportAttempts, 5)
+	if c.Grace <= 0 {
+		c.Grace = 30 * time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Run.Logger == nil {
+		c.Run.Logger = c.Logger
+	}
+	return c
+}
+
+// ErrLeaseLost ends a Scheduler whose node was given up for dead: what it held
+// belongs to others now. A new node may start over.
+var ErrLeaseLost = errors.New("the node's lease was lost")
+
+// Scheduler does the work of one node.
+type Scheduler struct {
+	config Config
+	store  *jobstore.Store
+	node   *jobstore.Node
+	stores Stores
+	runner *run.Runner
+	logger *slog.Logger
+
+	// Written by Run only.
+	jobs   map[string]*work // jobs this node has a hand in
+	counts map[activity]int
+
+	ended chan ending // what a goroutine of ours has to say at its end
+	poke  chan struct{}
+}
+
+// activity is what a goroutine of the Scheduler does for a job.
+type activity int
+
+const (
+	planning activity = iota
+	running
+	finishing
+)
+
+// work is what this node does for one job.
+type work struct {
+	job     job.Job
+	shared  *run.Job // for chunks; nil until the first is claimed
+	soft    context.Context
+	drain   context.CancelFunc // ends soft: take no more rows
+	chunks  int                // chunks running here
+	busy    bool               // planned or finished here
+	stop    context.CancelFunc // of what busy is about
+	tripped chan struct{}      // closed by the meter at the failure threshold
+
+	failures int       // of the kind that may pass, in a row
+	retryAt  time.Time // not to be touched before
+}
+
+// ending tells how a goroutine ended.
+type ending struct {
+	what activity
+	id   string
+	err  error
+}
+
+// New returns a Scheduler for node. Run starts it.
+func New(c Config, store *jobstore.Store, node *jobstore.Node, stores Stores) *Scheduler {
+	c = c.withDefaults()
+	return &Scheduler{
+		config: c, store: store, node: node, stores: stores, runner: run.New(c.Run), logger: c.Logger,
+		jobs: map[string]*work{}, counts: map[activity]int{},
+		ended: make(chan ending), poke: make(chan struct{}, 1),
+	}
+}
+
+// Run works until ctx ends: then it claims nothing more, ends and commits what
+// is in flight, gives the rest back and returns nil. What takes longer than the
+// grace period is dropped; it is done again by whoever goes on. Run returns
+// ErrLeaseLost, having dropped everything, if the node is given up for dead.
+func (s *Scheduler) Run(ctx context.Context) error {
+	changes := s.store.Changes()
+	defer changes.Close()
+	hard, kill := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer kill(nil)
+
+	var grace <-chan time.Time
+	stopping := ctx.Done()
+	lost := s.node.Lost()
+	var result error
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		if ctx.Err() == nil && result == nil {
+			timer.Reset(s.pass(ctx, hard, time.Now()))
+		} else if s.idle() {
+			return result
+		}
+		select {
+		case <-changes.C():
+		case <-s.poke:
+		case <-timer.C:
+		case e := <-s.ended:
+			s.settle(hard, e)
+		case <-stopping:
+			stopping = nil
+			s.drainAll()
+			grace = time.After(s.config.Grace)
+		case <-grace:
+			kill(errors.New("stopped before it was done"))
+		case <-lost:
+			lost = nil
+			result = ErrLeaseLost
+			s.drainAll()
+			kill(ErrLeaseLost)
+		}
+	}
+}
+
+// idle reports whether no goroutine of ours is left.
+func (s *Scheduler) idle() bool {
+	return s.counts[planning]+s.counts[running]+s.counts[finishing] == 0
+}
+
+func (s *Scheduler) drainAll() {
+	for _, w := range s.jobs {
+		w.drain()
+		if w.stop != nil {
+			w.stop()
+		}
+	}
+}
+
+// pass looks at every unfinished job, the most urgent first, and starts what can
+// be started. It returns how long until the next look even if nothing happens.
+func (s *Scheduler) pass(ctx, hard context.Context, now time.Time) time.Duration {
+	const quiet = time.Minute // nothing depends on it; it heals a wake-up that was missed
+	next := quiet
+	seen := make(map[string]bool)
+	for _, j := range s.store.Jobs(unfinished()...) {
+		seen[j.ID] = true
+		w := s.jobs[j.ID]
+		if w == nil {
+			w = s.open(ctx, &j)
+		}
+		if s.react(hard, w, &j); now.Before(w.retryAt) {
+			next = min(next, w.retryAt.Sub(now))
+			continue
+		}
+		switch {
+		case j.Status == job.New || j.Status == job.Preparing:
+			if !w.busy && s.counts[planning] < s.config.Plans {
+				s.start(hard, w, planning, s.plan)
+			}
+		case j.Status.Runnable():
+			if !w.busy { // its planner may still be packing up
+				s.claim(hard, w)
+			}
+		case j.Status == job.Completing || j.Status == job.Cancelling || j.Status == job.Failing:
+			s.finishIfFree(hard, w)
+		default: // Suspended waits for its user, Pausing and Paused for a job of higher priority
+		}
+	}
+	for id, w := range s.jobs {
+		if !seen[id] { // ended, or deleted
+			w.drain()
+			if w.stop != nil {
+				w.stop()
+			}
+			if w.chunks == 0 && !w.busy {
+				delete(s.jobs, id)
+			}
+		}
+	}
+	return next
+}
+
+// unfinished lists the statuses in which there may be something to do.
+func unfinished() []job.Status {
+	return slices.DeleteFunc(job.Statuses(), job.Status.Terminal)
+}
+
+// open starts to keep track of a job.
+func (s *Scheduler) open(ctx context.Context, j *job.Summary) *work {
+	w := &work{job: job.Job{ID: j.ID, Account: j.Account}}
+	// Values of ctx, not its end: draining has an order of its own.
+	w.soft, w.drain = context.WithCancel(context.WithoutCancel(ctx))
+	s.jobs[j.ID] = w
+	return w
+}
+
+// react lets what runs here follow the status of the job.
+func (s *Scheduler) react(hard context.Context, w *work, j *job.Summary) {
+	if !j.Status.Runnable() && w.shared != nil {
+		w.drain()
+	}
+	if w.stop != nil && w.busy && j.Status == job.Cancelling {
+		w.stop() // a planner has nothing left to do; finishing goes on after it
+	}
+	if w.shared == nil {
+		return
+	}
+	select {
+	case <-w.tripped:
+		if j.Status == job.Active {
+			s.fail(hard, w, thresholdReason())
+		}
+	default:
+	}
+}
+
+// start runs f for w on a goroutine of its own.
+func (s *Scheduler) start(hard context.Context, w *work, what activity, f func(context.Context, *work) error) {
+	ctx, stop := context.WithCancel(hard)
+	w.busy, w.stop = true, stop
+	s.counts[what]++
+	id := w.job.ID
+	go func() {
+		err := f(ctx, w)
+		s.ended <- ending{what, id, err}
+	}()
+}
+
+// settle takes note of the end of a goroutine.
+func (s *Scheduler) settle(hard context.Context, e ending) {
+	s.counts[e.what]--
+	w := s.jobs[e.id]
+	if e.what == running {
+		w.chunks--
+	} else {
+		w.stop()
+		w.busy, w.stop = false, nil
+	}
+	failed, isFailed := errors.AsType[*job.FailedError](e.err)
+	switch {
+	case e.err == nil:
+		w.failures = 0
+	case hard.Err() != nil, errors.Is(e.err, context.Canceled), errors.Is(e.err, job.ErrNotFound):
+		// stopped, drained or deleted: nothing is wrong
+	case errors.Is(e.err, run.ErrFenced), errors.Is(e.err, jobstore.ErrFenced):
+		s.logger.Warn("work was taken over by another node", slog.String("job_id", e.id))
+	case isFailed:
+		s.fail(hard, w, failed.Reason)
+	default:
+		w.failures++
+		w.retryAt = time.Now().Add(min(time.Second<<min(w.failures-1, 5), 30*time.Second))
+		s.logger.Warn("work on a job failed and will be tried again", slog.String("job_id", e.id), slog.Any("err", e.err))
+	}
+}
+
+// fail moves a job to its end with a reason: at once if none of its tasks can
+// have run, else by way of Failing.
+func (s *Scheduler) fail(hard context.Context, w *work, reason job.FailureReason) {
+	err := s.update(hard, w, func(j *job.Job) error {
+		to := job.Failing
+		if j.Status == job.New || j.Status == job.Preparing {
+			to = job.Failed
+		}
+		if j.Become(to, time.Now()) {
+			j.FailureReasons = append(j.FailureReasons, reason)
+		}
+		return nil
+	})
+	if err != nil && hard.Err() == nil {
+		s.logger.Error("job cannot be failed", slog.String("job_id", w.job.ID), slog.Any("err", err))
+		w.retryAt = time.Now().Add(time.Second)
+	}
+}
+
+// update changes the record of a job and tells the log of a new status. Only the
+// goroutine that looks after w calls it.
+func (s *Scheduler) update(ctx context.Context, w *work, change func(*job.Job) error) error {
+	_, err := s.change(ctx, w.job.Account, w.job.ID, change)
+	return err
+}
+
+func (s *Scheduler) change(ctx context.Context, account, id string, change func(*job.Job) error) (job.Job, error) {
+	var from job.Status
+	j, err := s.store.Update(ctx, account, id, func(j *job.Job) error {
+		from = j.Status
+		return change(j)
+	})
+	if err == nil && from != j.Status {
+		logStatus(s.logger, &j, from)
+	}
+	return j, err
+}

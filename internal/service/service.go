@@ -1,0 +1,207 @@
+// Package service builds one process out of one Config: it opens the job store,
+// finds the object store, starts the scheduler and opens the door, in this order,
+// and stops them in reverse.
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"stevedore/internal/controlapi"
+	"stevedore/internal/jobstore"
+	"stevedore/internal/objectstore"
+	"stevedore/internal/schedule"
+)
+
+// Service is a running process: API, scheduler and job store.
+type Service struct {
+	config  Config
+	logger  *slog.Logger
+	store   *jobstore.Store
+	objects *objectstore.Store
+	server  *http.Server
+	address string
+
+	stopWork context.CancelFunc // scheduler and keeper: finish and stop
+	workers  sync.WaitGroup
+	stopping atomic.Bool
+	stopOnce sync.Once
+	stopErr  error
+
+	done chan struct{}
+	mu   sync.Mutex
+	err  error // why the service ended by itself
+}
+
+// Start starts a service and returns once it answers requests. ctx bounds the
+// start only; the service runs until Stop, or until it cannot go on (Done, Err).
+func Start(ctx context.Context, c Config) (_ *Service, err error) {
+	c.fill()
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	s := &Service{config: c, logger: c.Logger, done: make(chan struct{})}
+	var undo []func()
+	defer func() {
+		if err != nil {
+			for i := len(undo) - 1; i >= 0; i-- {
+				undo[i]()
+			}
+		}
+	}()
+
+	// The port first: a second process on it should not get as far as the data.
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Listen)
+	if err != nil {
+		return nil, &ListenError{err}
+	}
+	undo = append(undo, func() { listener.Close() })
+	s.address = listener.Addr().String()
+
+	objects, err := c.objects(ctx)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := c.keys(ctx, objects)
+	if err != nil {
+		return nil, err
+	}
+	if s.objects, err = objectstore.New(objects); err != nil {
+		return nil, fmt.Errorf("object store: %w", err)
+	}
+	undo = append(undo, s.objects.Close)
+
+	if err := os.MkdirAll(filepath.Join(c.DataDir, "tmp"), 0o700); err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	s.store, err = jobstore.Open(ctx, jobstore.Config{Dir: filepath.Join(c.DataDir, "jobs"), Logger: c.Logger})
+	if err != nil {
+		return nil, &DataError{err}
+	}
+	undo = append(undo, func() { s.store.Close() })
+
+	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	s.stopWork = stopWork
+	node, err := s.store.Join(ctx, nodeName)
+	if err != nil {
+		stopWork()
+		return nil, fmt.Errorf("join: %w", err)
+	}
+	roles := oneStore{keys: keys, store: s.objects}
+	s.workers.Go(func() { s.schedule(work, node, roles) })
+	keeper := schedule.NewKeeper(s.store, schedule.Terms{Confirmation: c.ConfirmationTimeout, Retention: c.Retention}, c.Logger)
+	s.workers.Go(func() { keeper.Run(work) })
+
+	desk := schedule.NewDesk(s.store, roles, c.Logger)
+	s.server = &http.Server{
+		Handler:           s.routes(controlapi.New(controlapi.Config{Jobs: desk, Keys: keys, Logger: c.Logger})),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(c.Logger.Handler(), slog.LevelDebug),
+	}
+	go func() {
+		if err := s.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			s.end(fmt.Errorf("serve API: %w", err))
+		}
+	}()
+	c.Logger.Info("service started", slog.String("api", s.Endpoint()), slog.String("store", objects.Endpoint), slog.String("data_dir", c.DataDir))
+	return s, nil
+}
+
+// nodeName is this process in the job store. The data directory has one process
+// at a time, so one name does: a new process takes over what the last one held.
+const nodeName = "local"
+
+// ListenError: the API's address cannot be listened on.
+type ListenError struct{ Err error }
+
+func (e *ListenError) Error() string { return "listen for the API: " + e.Err.Error() }
+
+func (e *ListenError) Unwrap() error { return e.Err }
+
+// DataError: the data directory cannot be used.
+type DataError struct{ Err error }
+
+func (e *DataError) Error() string { return "data directory: " + e.Err.Error() }
+
+func (e *DataError) Unwrap() error { return e.Err }
+
+// schedule runs the scheduler, as a new node each time the lease is lost.
+func (s *Service) schedule(ctx context.Context, node *jobstore.Node, roles oneStore) {
+	for {
+		err := schedule.New(s.config.schedule(), s.store, node, roles).Run(ctx)
+		leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		if err := node.Leave(leave); err != nil {
+			s.logger.Debug("node has not left", slog.Any("err", err))
+		}
+		cancel()
+		if ctx.Err() != nil {
+			return
+		}
+		s.logger.Warn("scheduler stopped, starting over", slog.Any("err", err))
+		for node, err = s.store.Join(ctx, nodeName); err != nil; node, err = s.store.Join(ctx, nodeName) {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(time.Second):
+			}
+		}
+	}
+}
+
+// Endpoint is the URL of the API, such as http://127.0.0.1:9700.
+func (s *Service) Endpoint() string { return "http://" + s.address }
+
+// Done is closed when the service has ended, by Stop or by itself.
+func (s *Service) Done() <-chan struct{} { return s.done }
+
+// Err says why the service ended by itself, nil if it did not.
+func (s *Service) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+func (s *Service) end(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-s.done:
+	default:
+		s.err = err
+		close(s.done)
+	}
+}
+
+// Stop takes no more chunks, commits what is finished, gives the rest back and
+// closes everything. Calls of the API that are being answered may end while ctx
+// lasts. It may be called more than once.
+func (s *Service) Stop(ctx context.Context) error {
+	s.stopOnce.Do(func() {
+		s.stopping.Store(true)
+		s.stopWork()
+		s.workers.Wait() // bounded by the grace period and one attempt at the store
+		err := s.server.Shutdown(ctx)
+		if err != nil {
+			s.server.Close()
+		}
+		s.objects.Close()
+		s.stopErr = errors.Join(err, s.store.Close())
+		s.end(nil)
+	})
+	return s.stopErr
+}
