@@ -543,3 +543,26 @@ func TestAllocations(t *testing.T) {
 		}
 	}
 }
+
+// A row that held another manifest's row has nothing left of it, and appending to one of its slices
+// leaves the others alone.
+func TestRowIsFresh(t *testing.T) {
+	t.Parallel()
+	row := manifest.Row{Bucket: []byte("old"), RawKey: []byte("old"), Key: []byte("old"), VersionID: []byte("old")}
+	for _, text := range []string{"src,a%20b,c\n", "\"src\",\"a%20b\",c\n", "\"s\"\"c\",\"a\"\"%20b\",c\n"} {
+		c := manifest.NewCSV(strings.NewReader(text), layout(t, fields("Bucket,Key,Ignore")), manifest.Position{})
+		if !c.Next(&row) {
+			t.Fatal(c.Err())
+		}
+		if row.VersionID != nil {
+			t.Errorf("%q: version %q, want none", text, row.VersionID)
+		}
+		want := cellsOf(row)
+		_ = append(row.Bucket, "zzzzzzzz"...)
+		_ = append(row.RawKey, "zzzzzzzz"...)
+		_ = append(row.Key, "zzzzzzzz"...)
+		if got := cellsOf(row); got != want {
+			t.Errorf("%q: %q after appending, want %q", text, got, want)
+		}
+	}
+}
