@@ -9,7 +9,7 @@ import (
 const (
 	each = 0x0101010101010101
 	high = 0x80 * each
-	rest = 0x7f * each
+	low7 = 0x7f * each
 )
 
 // marks says what kinds of bytes a line has, and so how much work it needs.
@@ -34,10 +34,10 @@ func scan(line []byte, ends []int) (commas int, m marks) {
 		// Below, a byte's high bit is what counts. The sums and differences do not carry into the
 		// next byte unless odd is set for the one that they come from.
 		odd |= (word - ' '*each) | (word + each)    // set if the byte is less than ' ' or at least DEL
-		quotes |= ^((word ^ '"'*each) + rest)       // set if it is a quote: only 0 + 0x7f leaves it clear
-		escapes |= ^((word ^ '%'*each) + rest)      // the same for %
-		escapes |= ^((word ^ '+'*each) + rest)      // and +
-		found := ^((word ^ ','*each) + rest) & high // and commas, whose places matter
+		quotes |= ^((word ^ '"'*each) + low7)       // set if it is a quote: only 0 + 0x7f leaves it clear
+		escapes |= ^((word ^ '%'*each) + low7)      // the same for %
+		escapes |= ^((word ^ '+'*each) + low7)      // and +
+		found := ^((word ^ ','*each) + low7) & high // and commas, whose places matter
 		for ; found != 0; found &= found - 1 {
 			if commas++; commas < len(ends) {
 				ends[commas] = at + bits.TrailingZeros64(found)/8
