@@ -1,6 +1,7 @@
 package report
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
 
@@ -41,17 +42,12 @@ func statusOf(failed bool) string {
 
 // appendField appends a field, quoted only if it must be (RFC 4180).
 func appendField[T string | []byte](dst []byte, field T) []byte {
-	plain := true
-	for i := 0; plain && i < len(field); i++ {
-		switch field[i] {
-		case ',', '"', '\r', '\n':
-			plain = false
-		}
+	start := len(dst)
+	dst = append(dst, field...)
+	if plain(dst[start:]) {
+		return dst
 	}
-	if plain {
-		return append(dst, field...)
-	}
-	dst = append(dst, '"')
+	dst = append(dst[:start], '"')
 	for i := range len(field) {
 		if field[i] == '"' {
 			dst = append(dst, '"')
@@ -61,14 +57,16 @@ func appendField[T string | []byte](dst []byte, field T) []byte {
 	return append(dst, '"')
 }
 
+// plain reports whether a field needs no quotes. Four looks with IndexByte are
+// several times faster than one at every byte.
+func plain(field []byte) bool {
+	return bytes.IndexByte(field, ',') < 0 && bytes.IndexByte(field, '"') < 0 &&
+		bytes.IndexByte(field, '\r') < 0 && bytes.IndexByte(field, '\n') < 0
+}
+
 func oneLine(s string) string {
 	if !strings.ContainsAny(s, "\r\n") {
 		return s
 	}
-	return strings.Map(func(r rune) rune {
-		if r == '\r' || r == '\n' {
-			return ' '
-		}
-		return r
-	}, s)
+	return strings.NewReplacer("\r", " ", "\n", " ").Replace(s)
 }
