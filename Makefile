@@ -50,7 +50,7 @@ tidy: ## fail if go.mod or go.sum is not tidy
 fuzz: ## run each fuzz target for FUZZTIME (default 30s)
 	@grep -rnoE '^func Fuzz[A-Za-z0-9_]+' --include='*_test.go' . | \
 	while IFS=: read -r file _ func; do \
-		$(GO) test -run '^$$' -fuzz "^$${func#func }\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" || exit 1; \
+		$(GO) test -run '^$$' -fuzz "^$${func#func }\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" </dev/null || exit 1; \
 	done
 
 bench: ## the benchmarks of PKG (default: all)

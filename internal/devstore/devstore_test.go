@@ -72,10 +72,10 @@ func startStore(t *testing.T, cfg Config) (*Store, *s3.Client) {
 	return s, newClient(t, s.Endpoint())
 }
 
-func newClient(t testing.TB, endpoint string) *s3.Client {
-	t.Helper()
+func newClient(tb testing.TB, endpoint string) *s3.Client {
+	tb.Helper()
 	transport := &http.Transport{MaxIdleConnsPerHost: 64}
-	t.Cleanup(transport.CloseIdleConnections)
+	tb.Cleanup(transport.CloseIdleConnections)
 	return s3.New(s3.Options{
 		BaseEndpoint: &endpoint,
 		Region:       "us-east-1",
@@ -85,20 +85,20 @@ func newClient(t testing.TB, endpoint string) *s3.Client {
 	})
 }
 
-func createBucket(t testing.TB, c *s3.Client, bucket string) {
-	t.Helper()
-	if _, err := c.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &bucket}); err != nil {
-		t.Fatal(err)
+func createBucket(tb testing.TB, c *s3.Client, bucket string) {
+	tb.Helper()
+	if _, err := c.CreateBucket(tb.Context(), &s3.CreateBucketInput{Bucket: &bucket}); err != nil {
+		tb.Fatal(err)
 	}
 }
 
-func put(t testing.TB, c *s3.Client, bucket, key, body string) *s3.PutObjectOutput {
-	t.Helper()
-	out, err := c.PutObject(t.Context(), &s3.PutObjectInput{
+func put(tb testing.TB, c *s3.Client, bucket, key, body string) *s3.PutObjectOutput {
+	tb.Helper()
+	out, err := c.PutObject(tb.Context(), &s3.PutObjectInput{
 		Bucket: &bucket, Key: &key, Body: strings.NewReader(body), Metadata: map[string]string{"origin": "test"},
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return out
 }
