@@ -97,6 +97,9 @@ func parseError(body []byte) (e s3Error) {
 	for inside := false; ; {
 		token, err := d.Token()
 		if err != nil {
+			if into == &e.code {
+				e.code = "" // half a code is another code
+			}
 			return e
 		}
 		switch t := token.(type) {
