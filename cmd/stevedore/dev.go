@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// devOptions is how a development server is asked for.
+type devOptions struct {
+	listen, s3Listen string
+	data             string
+	readyFile        string
+	seed             int
+	logging          logFlags
+}
+
+func newDev(w world) *cobra.Command {
+	var o devOptions
+	cmd := &cobra.Command{
+		Use:   "dev",
+		Short: "Run a server for development, with a real S3 server beside it",
+		Long: `Runs the job API, the workers and a real S3 server on its own port: nothing to
+install, nothing to configure. Everybody knows its key pair, so it listens on
+loopback addresses only.
+
+Prints one block with the endpoints and lines to paste. With --data, jobs and
+objects are kept: start it again with the same DIR.`,
+		Example: `  stevedore dev --seed 1000
+  stevedore dev --data ./stevedore-data
+  stevedore dev --listen 127.0.0.1:0 --s3-listen 127.0.0.1:0 --ready-file ready.json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return dev(cmd.Context(), w, o) },
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&o.listen, "listen", devListen, "`ADDRESS` of the API; port 0 takes a free one")
+	fs.StringVar(&o.s3Listen, "s3-listen", devS3Listen, "`ADDRESS` of the S3 server; port 0 takes a free one")
+	fs.StringVar(&o.data, "data", "", "`DIR` that keeps jobs and objects; default a temporary one, removed at the end")
+	fs.IntVar(&o.seed, "seed", 0, "`N` small objects in bucket demo, listed in s3://manifests/manifest.csv; also an empty bucket reports")
+	fs.StringVar(&o.readyFile, "ready-file", "", "`PATH` that gets endpoints and keys as JSON once everything answers")
+	o.logging.add(cmd, "warn")
+	return cmd
+}
+
+func dev(ctx context.Context, w world, o devOptions) (err error) {
+	if err := loopbackOnly("listen", o.listen); err != nil {
+		return err
+	}
+	if err := loopbackOnly("s3-listen", o.s3Listen); err != nil {
+		return err
+	}
+	if o.seed < 0 {
+		return usagef("--seed %d: want a number of objects", o.seed)
+	}
+	logger, err := o.logging.logger(w.stderr)
+	if err != nil {
+		return err
+	}
+	d, err := startDev(ctx, o.data, o.listen, o.s3Listen, logger)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if stopErr := d.stop(ctx); err == nil {
+			err = stopErr
+		}
+	}()
+
+	var etag string
+	if o.seed > 0 {
+		if etag, err = d.fill(ctx, w, o.seed); err != nil {
+			return err
+		}
+	}
+	fmt.Fprint(w.stdout, devBlock(w, d, o, etag))
+	if o.readyFile != "" {
+		if err := writeReady(o.readyFile, d.ready()); err != nil {
+			return err
+		}
+		// Scripts take the file for "it runs", so it goes when the server goes.
+		defer os.Remove(o.readyFile)
+	}
+	return d.wait(ctx)
+}
+
+// fill makes the buckets, objects and manifest of a seeded server, and returns
+// the ETag of the manifest.
+func (d *devServer) fill(ctx context.Context, w world, n int) (etag string, err error) {
+	client, done := newS3(d.ready())
+	defer done()
+	if err := createBuckets(ctx, client, demoBucket, manifestsBucket, reportsBucket); err != nil {
+		return "", err
+	}
+	m := newMeter(w.stderr, w.getenv)
+	defer m.clear()
+	progress := func(done int) { m.show(sample{label: "seeding", unit: "objects", done: int64(done), total: int64(n)}) }
+	if err := seed(ctx, client, n, nil, progress); err != nil {
+		return "", err
+	}
+	return putManifest(ctx, client, n)
+}
+
+// devBlock is the one block that a development server prints.
+func devBlock(w world, d *devServer, o devOptions, etag string) string {
+	r := d.ready()
+	var b strings.Builder
+	kept := "kept"
+	if d.remove {
+		kept = "removed at the end"
+	}
+	fmt.Fprintf(&b, `Stevedore is ready; Ctrl-C ends it.
+
+  API       %s   S3 Control jobs of account %s
+  S3        %s   region %s
+  keys      %s / %s
+  data      %s   %s
+`, r.API, r.Account, r.S3, r.Region, r.AccessKey, r.SecretKey, d.dir, kept)
+	if etag != "" {
+		fmt.Fprintf(&b, "  objects   s3://%s/data/ (%s), listed in s3://%s/%s\n",
+			demoBucket, thousands(int64(o.seed)), manifestsBucket, manifestKey)
+	}
+
+	program, where := programName(w), whereFlags(r, o)
+	fmt.Fprintf(&b, `
+AWS CLI, unmodified:
+
+  %[1]s exec%[2]s -- aws s3control list-jobs --account-id %[3]s
+  %[1]s exec%[2]s -- aws s3 ls
+`, program, where, r.Account)
+	if etag != "" {
+		fmt.Fprintf(&b, `  %s exec%s -- aws s3control create-job --account-id %s --no-confirmation-required --priority 10 \
+    --role-arn %s \
+    --operation '%s' \
+    --manifest '%s' \
+    --report '%s'
+`, program, where, r.Account, roleARN(r.Account), sampleOperation, sampleManifest(etag), sampleReport)
+	}
+	fmt.Fprintf(&b, `
+Our own client:
+
+  %[1]s job%[2]s list
+  %[1]s job%[2]s watch JOB-ID
+
+boto3:
+
+  import boto3, re
+  keys = dict(region_name='%[3]s', aws_access_key_id='%[4]s', aws_secret_access_key='%[5]s')
+  s3 = boto3.client('s3', endpoint_url='%[6]s', **keys)
+  jobs = boto3.client('s3control', endpoint_url='%[7]s', **keys)
+  # boto3 puts the account before the host name, which no name server here knows
+  jobs.meta.events.register('before-sign.s3-control', lambda request, **kw: setattr(
+      request, 'url', re.sub(r'://\d{12}\.', '://', request.url, count=1)))
+  print(jobs.list_jobs(AccountId='%[8]s')['Jobs'])
+`, program, where, r.Region, r.AccessKey, r.SecretKey, r.S3, r.API, r.Account)
+	return b.String()
+}
+
+// whereFlags are the flags our client needs to find a server that is not at the
+// default addresses.
+func whereFlags(r ready, o devOptions) string {
+	switch {
+	case r.API == "http://"+devListen && r.S3 == "http://"+devS3Listen:
+		return ""
+	case o.readyFile != "":
+		return " --ready-file " + quoteShell(o.readyFile)
+	}
+	return " --endpoint-url " + r.API + " --s3-endpoint-url " + r.S3
+}
+
+func roleARN(account string) string { return "arn:aws:iam::" + account + ":role/stevedore" }
+
+// The parts of a job over the seeded objects, as the AWS CLI takes them.
+const (
+	sampleOperation = `{"S3PutObjectTagging":{"TagSet":[{"Key":"hello","Value":"world"}]}}`
+	sampleReport    = `{"Enabled":true,"Bucket":"arn:aws:s3:::` + reportsBucket + `","Prefix":"demo","Format":"Report_CSV_20180820","ReportScope":"AllTasks"}`
+)
+
+func sampleManifest(etag string) string {
+	return `{"Spec":{"Format":"S3BatchOperations_CSV_20180820","Fields":["Bucket","Key"]},` +
+		`"Location":{"ObjectArn":"arn:aws:s3:::` + manifestsBucket + `/` + manifestKey + `","ETag":"` + etag + `"}}`
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"stevedore/internal/devstore"
+	"stevedore/internal/service"
+)
+
+// What everybody knows of a development server. It is refused on any address
+// that others could reach.
+const (
+	devAccount   = "123456789012"
+	devAccessKey = "stevedore"
+	devSecret    = "stevedore-secret"
+	devRegion    = "us-east-1"
+	devListen    = "127.0.0.1:9700"
+	devS3Listen  = "127.0.0.1:9701"
+)
+
+// devServer is a service beside an S3 server of its own.
+type devServer struct {
+	dir     string
+	remove  bool // dir goes when the server ends
+	store   *devstore.Store
+	service *service.Service
+}
+
+// startDev starts a development server; it answers when startDev returns. An
+// empty dir means a temporary one.
+func startDev(ctx context.Context, dir, listen, s3Listen string, logger *slog.Logger) (_ *devServer, err error) {
+	d := &devServer{dir: dir}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.stop(ctx))
+		}
+	}()
+	if dir == "" {
+		if d.dir, err = os.MkdirTemp("", "stevedore-"); err != nil {
+			return nil, &problem{what: "no temporary directory", why: err.Error(), try: "--data DIR", code: exitDataDir, err: err}
+		}
+		d.remove = true
+	} else if d.dir, err = filepath.Abs(dir); err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+
+	// The store first: the service has to be told where it is.
+	d.store, err = devstore.Start(ctx, devstore.Config{
+		Dir: d.dir, Listen: s3Listen, AccessKey: devAccessKey, Secret: devSecret, Region: devRegion,
+	})
+	if err != nil {
+		p := &problem{what: "the S3 server could not start", why: err.Error(), code: exitFailed, err: err}
+		if errors.Is(err, devstore.ErrLeftOut) {
+			p.try = "a build without the tag slim, or serve with a store of your own"
+		}
+		return nil, p
+	}
+	c := service.Default()
+	c.Listen, c.DataDir, c.Account, c.Logger = listen, d.dir, devAccount, logger
+	c.Keys = []service.Key{{AccessKey: devAccessKey, SecretKey: devSecret, Account: devAccount}}
+	c.Store.Endpoint, c.Store.Region = d.store.Endpoint(), devRegion
+	c.Store.AccessKey, c.Store.SecretKey = devAccessKey, devSecret
+	c.ShutdownGrace = 5 * time.Second
+	if d.service, err = service.Start(ctx, c); err != nil {
+		return nil, startProblem(err)
+	}
+	return d, nil
+}
+
+// wait returns when ctx ends, with nil, or when a part of the server has ended
+// by itself, with an error that says which.
+func (d *devServer) wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-d.store.Done():
+		return &problem{what: "the S3 server ended by itself", why: text(d.store.Err()), code: exitFailed, err: d.store.Err()}
+	case <-d.service.Done():
+		return &problem{what: "the service ended by itself", why: text(d.service.Err()), code: exitFailed, err: d.service.Err()}
+	}
+}
+
+// stop ends the parts in the reverse order of their start, also when ctx has
+// ended, and removes a temporary directory. It is safe on a server that has
+// started only in part.
+func (d *devServer) stop(ctx context.Context) error {
+	ctx, cancel := stopContext(ctx, 15*time.Second)
+	defer cancel()
+	var errs []error
+	if d.service != nil {
+		errs = append(errs, d.service.Stop(ctx))
+	}
+	if d.store != nil {
+		errs = append(errs, d.store.Close())
+	}
+	if d.remove {
+		errs = append(errs, os.RemoveAll(d.dir))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("stop: %w", err)
+	}
+	return nil
+}
+
+// ready is what a ready file says: all that a client needs.
+func (d *devServer) ready() ready {
+	return ready{
+		API: d.service.Endpoint(), S3: d.store.Endpoint(), Account: devAccount,
+		AccessKey: devAccessKey, SecretKey: devSecret, Region: devRegion,
+	}
+}
+
+// loopbackOnly returns a problem unless only this machine can reach address.
+func loopbackOnly(flag, address string) error {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return usagef("--%s %s: want host:port", flag, address)
+	}
+	if host != "localhost" && !net.ParseIP(host).IsLoopback() {
+		return &problem{
+			what: fmt.Sprintf("--%s %s: not an address of this machine alone", flag, address),
+			why:  "everybody knows the key pair of a development server",
+			try:  "127.0.0.1, or `stevedore serve` with keys of your own",
+			code: exitUsage,
+		}
+	}
+	return nil
+}

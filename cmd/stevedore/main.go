@@ -1,0 +1,59 @@
+// Command stevedore is S3 Batch Operations for any S3-compatible store: the
+// daemon, a development server with a store of its own, a demonstration that
+// checks itself, and the client of the job API.
+//
+// There is one file per subcommand; each takes its streams and its environment
+// from a world, so that a test can call it.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"stevedore/internal/devstore"
+)
+
+func main() {
+	// The child that serves objects for dev and demo is this same binary.
+	if code, ran := devstore.Main(os.Args); ran {
+		os.Exit(code)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	os.Exit(run(ctx, os.Args[1:], world{os.Stdin, os.Stdout, os.Stderr, os.Environ(), os.Args[0]}))
+}
+
+// world is all that a command knows of where it runs.
+type world struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	environ        []string // KEY=value; the last one counts
+	program        string   // how the user called us
+}
+
+// getenv returns an environment variable, or "".
+func (w world) getenv(name string) string {
+	for i := len(w.environ) - 1; i >= 0; i-- {
+		if v := w.environ[i]; len(v) > len(name) && v[len(name)] == '=' && v[:len(name)] == name {
+			return v[len(name)+1:]
+		}
+	}
+	return ""
+}
+
+// run carries out a command line and returns the exit code, having said on
+// stderr what went wrong.
+func run(ctx context.Context, args []string, w world) int {
+	started := false
+	cmd := newRoot(w, &started)
+	cmd.SetArgs(args)
+	err := cmd.ExecuteContext(ctx)
+	if err != nil && !started {
+		// Flags and arguments did not parse: no command of ours has run.
+		err = &problem{what: err.Error(), try: try(w, "--help"), code: exitUsage}
+	}
+	return report(w.stderr, err)
+}

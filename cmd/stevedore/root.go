@@ -1,0 +1,92 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// newRoot builds the command tree. started is set once the command line has
+// been understood and a command begins.
+func newRoot(w world, started *bool) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "stevedore",
+		Short: "S3 Batch Operations for any S3-compatible store",
+		Long: `Stevedore carries out one operation on every object of a list, on any
+S3-compatible store, and proves in a report what happened to each of them. It
+speaks the S3 Control job API, so the AWS CLI and the AWS SDKs work with it.`,
+		Example: `  stevedore dev --seed 1000       a server with a store of its own to play with`,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		PersistentPreRun:  func(*cobra.Command, []string) { *started = true },
+	}
+	root.SetIn(w.stdin)
+	root.SetOut(w.stdout)
+	root.SetErr(w.stderr)
+	root.AddGroup(
+		&cobra.Group{ID: "servers", Title: "Servers:"},
+	)
+	add := func(group string, commands ...*cobra.Command) {
+		for _, c := range commands {
+			c.GroupID = group
+			root.AddCommand(c)
+		}
+	}
+	add("servers", newDev(w), newServe(w))
+	root.AddCommand(newVersion(w),
+		topic("exit-codes", "What the exit codes mean", helpExitCodes),
+	)
+	return root
+}
+
+// topic is a page of help without a command behind it.
+func topic(name, short, text string) *cobra.Command {
+	return &cobra.Command{Use: name, Short: short, Long: text}
+}
+
+// try is a command line of ours that the user can paste.
+func try(w world, args string) string { return programName(w) + " " + args }
+
+// programName is how the user can call this program again.
+func programName(w world) string {
+	name := w.program
+	switch {
+	case name == "":
+		return "stevedore"
+	case strings.Contains(filepath.ToSlash(name), "/go-build"): // go run: gone when this process is
+		return "go run ./cmd/stevedore"
+	}
+	if found, err := exec.LookPath("stevedore"); err == nil && sameFile(found, name) {
+		return "stevedore"
+	}
+	return quoteShell(name)
+}
+
+func sameFile(a, b string) bool {
+	fa, errA := os.Stat(a)
+	fb, errB := os.Stat(b)
+	return errA == nil && errB == nil && os.SameFile(fa, fb)
+}
+
+// quoteShell quotes s for a POSIX shell, if it needs it.
+func quoteShell(s string) string {
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=@,+"
+	if s != "" && strings.Trim(s, plain) == "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// thousands writes n with separators: for people only.
+func thousands(n int64) string {
+	s := fmt.Sprint(n)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
