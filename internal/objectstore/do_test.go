@@ -514,7 +514,9 @@ func TestBackoffGrowsWithFullJitter(t *testing.T) {
 				}
 				n++
 				return answerOf(503)
-			}, func(c *objectstore.Config) { c.MaxAttempts, c.BackoffBase, c.BackoffCap = 6, time.Second, 5*time.Second })
+			}, func(c *objectstore.Config) {
+				c.MaxAttempts, c.BackoffBase, c.BackoffCap = 6, time.Second, 5*time.Second
+			})
 			defer store.Close()
 			if res := do(t, store, tag("k")); res.Attempts != 6 || res.Code != "ServiceUnavailable" {
 				t.Errorf("%+v", res)

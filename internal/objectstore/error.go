@@ -61,6 +61,9 @@ type answered interface {
 
 // failure makes an Error of what the SDK, or the reading of an object, failed with.
 func (s *Store) failure(op, bucket, key string, err error) error {
+	if e, ok := errors.AsType[*Error](err); ok && e.Op == op {
+		return err
+	}
 	if s.closed.Err() != nil {
 		err = errors.Join(ErrClosed, err)
 	}
