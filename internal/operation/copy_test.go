@@ -197,6 +197,33 @@ func TestSharedOperation(t *testing.T) {
 	}
 }
 
+// TestOverlappingTasks begins a second task while the first is under way.
+func TestOverlappingTasks(t *testing.T) {
+	t.Parallel()
+	var o operation.Operation
+	var got []string
+	inside := false
+	o = newOperation(t, job.Operation{S3PutObjectCopy: &job.S3PutObjectCopy{TargetResource: "arn:aws:s3:::dest", TargetKeyPrefix: "p"}},
+		clientFunc(func(req *objectstore.Request, res *objectstore.Result) {
+			if !inside {
+				inside = true
+				var out job.Outcome
+				if err := o.Do(t.Context(), &operation.Task{Bucket: "src", Key: []byte("second")}, operation.NewScratch(), &out); err != nil {
+					t.Error(err)
+				}
+			}
+			got = append(got, req.Headers[0].Value+" to "+string(req.Key))
+			*res = objectstore.Result{Status: 200}
+		}))
+	var out job.Outcome
+	if err := o.Do(t.Context(), &operation.Task{Bucket: "src", Key: []byte("first")}, operation.NewScratch(), &out); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"src/second to p/second", "src/first to p/first"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 type clientFunc func(*objectstore.Request, *objectstore.Result)
 
 func (f clientFunc) Do(_ context.Context, req *objectstore.Request, res *objectstore.Result) {

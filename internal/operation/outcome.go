@@ -68,11 +68,7 @@ func oneLine(s string) string {
 	}
 	if len(s) > maxMessage {
 		const more = "..."
-		end := maxMessage - len(more)
-		for end > 0 && !utf8.RuneStart(s[end]) {
-			end--
-		}
-		s = s[:end] + more
+		s = s[:maxMessage-len(more)] + more // a character cut in two becomes a ? below
 	}
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {

@@ -26,7 +26,8 @@ const schema = "Bucket, Key, VersionId, TaskStatus, ErrorCode, HTTPStatusCode, R
 // is no report. Nothing is done if the job wants none.
 //
 // created is the time the report bears. A Finish that was cut off can be called
-// again: it writes the same names, and with the same time the same bytes.
+// again, as long as DeleteParts was not: it writes the same names, and with the
+// same time the same bytes.
 //
 // The error is a *WriteError if the job must fail for it, among others if a
 // segment has a ReportError or a part is missing.
@@ -87,7 +88,7 @@ func (w *Writer) join(ctx context.Context, segments iter.Seq2[job.Segment, error
 			if p.Failed {
 				n = failed
 			}
-			if !w.Wants(p.Failed) || p.Size == 0 {
+			if !w.Wants(p.Failed) || p.Rows == 0 {
 				continue
 			}
 			if err := n.add(ctx, stop, p); err != nil {

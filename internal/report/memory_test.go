@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"stevedore/internal/job"
 	"stevedore/internal/objectstore"
@@ -25,6 +26,7 @@ type memory struct {
 	onPut  func(n int, in objectstore.PutInput) error // n counts from 1
 	onOpen func(key string) error
 	onList func() error
+	slow   time.Duration // every Open takes so long
 
 	mu      sync.Mutex
 	objects map[string][]byte
@@ -76,6 +78,11 @@ func (m *memory) Open(ctx context.Context, o objectstore.Object, offset, length 
 	}
 	m.opened++
 	m.most = max(m.most, m.opened)
+	if m.slow > 0 {
+		m.mu.Unlock()
+		time.Sleep(m.slow) // in a synctest bubble
+		m.mu.Lock()
+	}
 	return &body{Reader: bytes.NewReader(data), m: m}, objectstore.Info{}, nil
 }
 

@@ -12,7 +12,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -106,12 +108,19 @@ func TestKeys(t *testing.T) {
 				t.Errorf("prefix %q: got %s, want %s...", prefix, key, want)
 			}
 		}
-		m.index(t, want)
+		key := m.index(t, want)["succeeded"][0]
+		if _, ok := m.objects[key]; !ok {
+			t.Errorf("prefix %q: the index names %s", prefix, key)
+		}
+		if index := string(m.objects[want+"manifest.json"]); !strings.Contains(index, strings.ReplaceAll(key, `"`, `\"`)) {
+			t.Errorf("prefix %q: %s is not readable in %s", prefix, key, index)
+		}
 	}
 	check("", "job-"+id+"/")
 	check("a", "a/job-"+id+"/")
 	check("a/b/", "a/b/job-"+id+"/")
 	check("a//", "a//job-"+id+"/")
+	check("a<&>\"é", "a<&>\"é/job-"+id+"/")
 }
 
 func TestScope(t *testing.T) {
@@ -151,6 +160,11 @@ func TestScope(t *testing.T) {
 	}
 	if m := finish(job.AllTasks, true, []task{fine("a")}); len(m.index(t, folder)["succeeded"]) != 1 || len(m.index(t, folder)["failed"]) != 0 {
 		t.Errorf("none failed: got %v", m.objects)
+	}
+	m := newMemory()
+	bare := job.Segment{Parts: []job.Part{{Key: "nowhere"}, {Key: "nowhere", Failed: true}}}
+	if err := report.NewWriter(m, newJob(job.AllTasks), report.Options{}).Finish(t.Context(), created(), each(bare)); err != nil || len(m.index(t, folder)) != 0 {
+		t.Errorf("parts without rows: got %v, %v", m.objects, err)
 	}
 	if m := finish(job.AllTasks, true); len(m.objects) != 0 {
 		t.Errorf("no task ran: got %v", m.objects)
@@ -353,7 +367,7 @@ func TestBroken(t *testing.T) {
 		t.Helper()
 		ctx, cancel := context.WithCancelCause(t.Context())
 		dir, m := t.TempDir(), newMemory()
-		w := report.NewWriter(m, newJob(job.AllTasks), report.Options{MaxFileRows: 2, TempDir: dir})
+		w := report.NewWriter(m, newJob(job.AllTasks), report.Options{TempDir: dir})
 		segments := []job.Segment{
 			segment(t, w, 0, []task{fine("a"), failed("b")}),
 			segment(t, w, 2, []task{fine("c"), fine("d")}),
@@ -427,12 +441,48 @@ func TestBroken(t *testing.T) {
 		m.onPut = func(int, objectstore.PutInput) error { stop(); return context.Canceled }
 		return nil
 	}, "shutting down", ours)
+	check("disk full", func(m *memory, _ []job.Segment, _ func()) sequence {
+		m.onOpen = func(string) error { return &fs.PathError{Op: "write", Path: "report.csv", Err: syscall.ENOSPC} }
+		return nil
+	}, "no space left", ours)
+	check("part missing early", func(m *memory, s []job.Segment, _ func()) sequence {
+		delete(m.objects, s[0].Parts[0].Key)
+		return func(yield func(job.Segment, error) bool) {
+			const most = 100_000
+			for row := range int64(most) { // all in one file, all gone
+				if !yield(job.Segment{Row: row, Rows: 1, Succeeded: 1, Parts: []job.Part{{Key: s[0].Parts[0].Key, Rows: 1}}}, nil) {
+					return
+				}
+			}
+			t.Errorf("%d more parts were asked for after one was gone", most)
+		}
+	}, "NoSuchKey", fails)
 	check("closed", func(m *memory, _ []job.Segment, _ func()) sequence {
 		m.onPut = func(int, objectstore.PutInput) error {
 			return &objectstore.Error{Op: "PutObject", Err: objectstore.ErrClosed}
 		}
 		return nil
 	}, "closed", ours)
+}
+
+// TestParallel reads parts side by side, but not all at once.
+func TestParallel(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		w := report.NewWriter(m, newJob(job.AllTasks), report.Options{TempDir: t.TempDir()})
+		var segments []job.Segment
+		for row := range int64(40) {
+			segments = append(segments, segment(t, w, row, []task{fine("a")}))
+		}
+		m.slow = time.Second
+		if err := w.Finish(t.Context(), created(), each(segments...)); err != nil {
+			t.Fatal(err)
+		}
+		if m.most != 8 {
+			t.Errorf("%d parts were read at the same time, want 8", m.most)
+		}
+	})
 }
 
 func TestNoTempDir(t *testing.T) {
@@ -501,8 +551,15 @@ func TestDeleteParts(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := w.DeleteParts(ctx, each(known)); !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v, want that of the context", err)
+	asked := 0
+	if err := w.DeleteParts(ctx, func(yield func(job.Segment, error) bool) {
+		for range 100 {
+			if asked++; !yield(known, nil) {
+				return
+			}
+		}
+	}); !errors.Is(err, context.Canceled) || asked != 1 {
+		t.Errorf("got %v after %d segments, want that of the context at once", err, asked)
 	}
 	m.objects[known.Parts[0].Key] = nil // the double deletes first and asks then
 
