@@ -131,9 +131,12 @@ func (c *checker) members(v reflect.Value, path string) {
 	t := v.Type()
 	for i := range t.NumField() {
 		f := t.Field(i)
-		at := f.Name
+		at, _, _ := strings.Cut(f.Tag.Get("xml"), ",") // as the caller wrote it, such as SSE-KMS
+		if at == "" {
+			at = f.Name
+		}
 		if path != "" {
-			at = path + "." + f.Name
+			at = path + "." + at
 		}
 		rules := f.Tag.Get("check")
 		if f.Tag.Get("required") == "true" && missing(v.Field(i)) && !MayBeEmpty(f) {
