@@ -41,9 +41,9 @@ type Jobs interface {
 	Create(ctx context.Context, account, region string, spec job.Spec) (id string, err error)
 	// Job returns a job with its Tally at the current sums.
 	Job(ctx context.Context, account, region, id string) (job.Job, error)
-	// List returns up to max jobs after a place in the list, the zero Cursor
+	// List returns up to limit jobs after a place in the list, the zero Cursor
 	// being its start, and whether there are more. No statuses means all.
-	List(ctx context.Context, account, region string, statuses []job.Status, after job.Cursor, max int) ([]job.Summary, bool, error)
+	List(ctx context.Context, account, region string, statuses []job.Status, after job.Cursor, limit int) ([]job.Summary, bool, error)
 	// SetPriority changes the priority: job.ErrTerminal if the job has ended.
 	SetPriority(ctx context.Context, account, region, id string, priority int32) (job.Job, error)
 	// RequestStatus asks for Ready or Cancelled: *job.StatusError if the job cannot go there.

@@ -117,7 +117,7 @@ func (m *memJobs) Job(_ context.Context, account, region, id string) (job.Job, e
 	return *j, nil
 }
 
-func (m *memJobs) List(_ context.Context, account, region string, statuses []job.Status, after job.Cursor, most int) ([]job.Summary, bool, error) {
+func (m *memJobs) List(_ context.Context, account, region string, statuses []job.Status, after job.Cursor, limit int) ([]job.Summary, bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.err != nil {
@@ -133,7 +133,7 @@ func (m *memJobs) List(_ context.Context, account, region string, statuses []job
 		}
 	}
 	slices.SortFunc(all, func(a, b job.Summary) int { return a.Cursor().Compare(b.Cursor()) })
-	return all[:min(most, len(all))], len(all) > most, nil
+	return all[:min(limit, len(all))], len(all) > limit, nil
 }
 
 func (m *memJobs) SetPriority(_ context.Context, account, region, id string, priority int32) (job.Job, error) {

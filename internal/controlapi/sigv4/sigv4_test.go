@@ -209,12 +209,12 @@ func TestRefusals(t *testing.T) {
 	header := func(name, value string) func(*http.Request) {
 		return func(r *http.Request) { r.Header.Set(name, value) }
 	}
-	replace := func(name, old, new string) func(*http.Request) {
+	replace := func(name, from, to string) func(*http.Request) {
 		return func(r *http.Request) {
-			if !strings.Contains(r.Header.Get(name), old) {
-				t.Errorf("%s has no %q", name, old)
+			if !strings.Contains(r.Header.Get(name), from) {
+				t.Errorf("%s has no %q", name, from)
 			}
-			r.Header.Set(name, strings.ReplaceAll(r.Header.Get(name), old, new))
+			r.Header.Set(name, strings.ReplaceAll(r.Header.Get(name), from, to))
 		}
 	}
 	check("as recorded", "", nil, 0)
