@@ -52,6 +52,9 @@ func (n *Node) Claim(ctx context.Context, j job.Job) (Claim, bool, error) {
 }
 
 func (n *Node) claim(ctx context.Context, j job.Job) (Claim, bool, error) {
+	if !j.Status.Runnable() {
+		j.Revision = 0 // it may be by now; take finds out
+	}
 	for { // another node, or goroutine, got a chunk whenever this goes round
 		cand, ok, err := n.candidate(ctx, j)
 		if err != nil || !ok {
@@ -63,9 +66,10 @@ func (n *Node) claim(ctx context.Context, j job.Job) (Claim, bool, error) {
 		}
 		fence, runnable, err := n.take(ctx, key, &j, cand)
 		if err == nil && fence != 0 {
+			n.got(key, fence)
 			return Claim{Account: j.Account, Job: j.ID, Chunk: cand.chunk, Fence: fence}, true, nil
 		}
-		n.drop(key)
+		n.drop(key, 0)
 		if err != nil || !runnable {
 			return Claim{}, false, err
 		}
@@ -199,7 +203,7 @@ func (n *Node) readPage(ctx context.Context, id string, s *scan) (more bool, err
 // the chunk by itself.
 func (n *Node) Release(ctx context.Context, c Claim) error {
 	key := n.store.keys.claim(c.Job, c.Chunk.First)
-	defer n.drop(key)
+	defer n.drop(key, c.Fence)
 	if err := n.store.deleteCreated(ctx, key, c.Fence); err != nil {
 		return fmt.Errorf("release chunk of job %s: %w", c.Job, err)
 	}

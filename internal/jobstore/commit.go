@@ -55,7 +55,7 @@ func (n *Node) Commit(ctx context.Context, c Claim, seg job.Segment, delta job.T
 		err = n.commit(ctx, c, seg, delta, rest)
 	}
 	if errors.Is(err, ErrFenced) || err == nil && rest.Rows == 0 {
-		n.drop(n.store.keys.claim(c.Job, c.Chunk.First))
+		n.drop(n.store.keys.claim(c.Job, c.Chunk.First), c.Fence)
 	}
 	if err != nil {
 		return Claim{}, fmt.Errorf("commit rows %d to %d of job %s: %w", seg.Row, seg.Row+seg.Rows-1, c.Job, err)
@@ -128,14 +128,15 @@ func (n *Node) tryCommit(ctx context.Context, t *tally, c Claim, seg job.Segment
 	if err := t.see(found(resp, 2)); err != nil {
 		return false, err
 	}
-	if kv := found(resp, 1); kv != nil {
-		if string(kv.Value) == segValue {
-			return true, nil // an earlier attempt whose answer got lost
-		}
-		return false, fmt.Errorf("%w: these rows were committed otherwise", ErrFenced)
+	stored := found(resp, 1)
+	if stored != nil && string(stored.Value) == segValue {
+		return true, nil // an earlier attempt whose answer got lost
 	}
 	if kv := found(resp, 0); kv == nil || kv.CreateRevision != c.Fence {
 		return false, ErrFenced
+	}
+	if stored != nil {
+		return false, errors.New("they were committed under this claim with other outcomes")
 	}
 	return false, nil
 }

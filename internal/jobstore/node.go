@@ -24,7 +24,7 @@ type Node struct {
 	lost  chan struct{}
 
 	mu   sync.Mutex
-	held map[string]struct{} // keys of claims and ownerships that somebody here works under
+	held map[string]int64    // claims and ownerships somebody here works under: fence by key, 0 while it is being got
 	jobs map[string]*nodeJob // by job ID
 }
 
@@ -82,7 +82,7 @@ func (s *Store) join(ctx context.Context, name string) (*Node, error) {
 	n := &Node{
 		store: s, name: name, lease: grant.ID, ttl: time.Duration(grant.TTL) * time.Second,
 		stop: stop, lost: make(chan struct{}),
-		held: map[string]struct{}{}, jobs: map[string]*nodeJob{},
+		held: map[string]int64{}, jobs: map[string]*nodeJob{},
 	}
 	granted := time.Now()
 	s.workers.Go(func() { n.keepAlive(alive, granted) })
@@ -175,14 +175,24 @@ func (n *Node) hold(key string) bool {
 	if _, taken := n.held[key]; taken {
 		return false
 	}
-	n.held[key] = struct{}{}
+	n.held[key] = 0
 	return true
 }
 
-func (n *Node) drop(key string) {
+// got notes the fence of a key held: it keeps who gave it back earlier from dropping it.
+func (n *Node) got(key string, fence int64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	delete(n.held, key)
+	n.held[key] = fence
+}
+
+// drop ends holding a key under a fence.
+func (n *Node) drop(key string, fence int64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if held, taken := n.held[key]; taken && held == fence {
+		delete(n.held, key)
+	}
 }
 
 func (n *Node) holds(key string) bool {

@@ -36,17 +36,18 @@ type Checkpoint struct {
 // has it, or this one, or if the job has ended.
 func (n *Node) Own(ctx context.Context, j job.Job) (Ownership, bool, error) {
 	key := n.store.keys.owner(j.ID)
-	if !n.hold(key) {
+	if j.Status.Terminal() || !n.hold(key) {
 		return Ownership{}, false, nil
 	}
 	fence, err := n.own(ctx, key, j)
+	if err != nil {
+		err = fmt.Errorf("own job %s: %w", j.ID, err)
+	}
 	if err != nil || fence == 0 {
-		n.drop(key)
-		if err != nil {
-			err = fmt.Errorf("own job %s: %w", j.ID, err)
-		}
+		n.drop(key, 0)
 		return Ownership{}, false, err
 	}
+	n.got(key, fence)
 	return Ownership{Account: j.Account, Job: j.ID, Fence: fence}, true, nil
 }
 
@@ -100,7 +101,7 @@ func jobAt(kv *mvccpb.KeyValue) (job.Job, error) {
 // Disown gives an ownership back. One that is gone already is fine.
 func (n *Node) Disown(ctx context.Context, own Ownership) error {
 	key := n.store.keys.owner(own.Job)
-	defer n.drop(key)
+	defer n.drop(key, own.Fence)
 	if err := n.store.deleteCreated(ctx, key, own.Fence); err != nil {
 		return fmt.Errorf("disown job %s: %w", own.Job, err)
 	}
