@@ -68,6 +68,7 @@ func startDev(ctx context.Context, dir, listen, s3Listen string, logger *slog.Lo
 	c.Store.Endpoint, c.Store.Region = d.store.Endpoint(), devRegion
 	c.Store.AccessKey, c.Store.SecretKey = devAccessKey, devSecret
 	c.ShutdownGrace = 5 * time.Second
+	c.SegmentInterval = 500 * time.Millisecond // somebody watches the counters
 	if d.service, err = service.Start(ctx, c); err != nil {
 		return nil, startProblem(err)
 	}
@@ -132,4 +133,19 @@ func loopbackOnly(flag, address string) error {
 		}
 	}
 	return nil
+}
+
+// context returns ctx ended, with a cause that says why, once a part of the
+// server has ended by itself. release waits for what watches the server.
+func (d *devServer) context(ctx context.Context) (_ context.Context, release func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		cancel(d.wait(ctx))
+	}()
+	return ctx, func() {
+		cancel(nil)
+		<-watched
+	}
 }

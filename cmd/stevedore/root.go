@@ -19,7 +19,8 @@ func newRoot(w world, started *bool) *cobra.Command {
 		Long: `Stevedore carries out one operation on every object of a list, on any
 S3-compatible store, and proves in a report what happened to each of them. It
 speaks the S3 Control job API, so the AWS CLI and the AWS SDKs work with it.`,
-		Example: `  stevedore dev --seed 1000       a server with a store of its own to play with`,
+		Example: `  stevedore demo                  run one real job, start to report
+  stevedore dev --seed 1000       a server with a store of its own to play with`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
@@ -37,7 +38,7 @@ speaks the S3 Control job API, so the AWS CLI and the AWS SDKs work with it.`,
 			root.AddCommand(c)
 		}
 	}
-	add("servers", newDev(w), newServe(w))
+	add("servers", newDemo(w), newDev(w), newServe(w))
 	root.AddCommand(newVersion(w),
 		topic("exit-codes", "What the exit codes mean", helpExitCodes),
 	)
