@@ -28,6 +28,9 @@ type Job struct {
 	ActiveSince *time.Time    `json:",omitzero"`
 	Active      time.Duration `json:",omitzero"`
 
+	// WorkEnded is when its tasks ended, well or not: the date its report bears.
+	WorkEnded *time.Time `json:",omitzero"`
+
 	Plan *Plan `json:",omitzero"` // nil until Preparing has ended well
 	// Tally is the sum of all outcomes, set with the terminal status when the
 	// nodes' own tallies are dropped. While the job runs they are the truth.
@@ -98,6 +101,8 @@ func (j *Job) Become(t Status, now time.Time) bool {
 	switch {
 	case t == Active:
 		j.ActiveSince = &now
+	case (t == Completing || t == Cancelling || t == Failing) && j.WorkEnded == nil:
+		j.WorkEnded = &now
 	case t == Suspended:
 		j.SuspendedDate = &now
 		j.SuspendedCause = "AWAITING_CONFIRMATION"

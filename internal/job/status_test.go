@@ -121,6 +121,9 @@ func TestBecomeKeepsTheDates(t *testing.T) {
 	if want := start.Add(20 * time.Minute); j.TerminationDate == nil || !j.TerminationDate.Equal(want) {
 		t.Errorf("termination date: got %v, want %v", j.TerminationDate, want)
 	}
+	if want := start.Add(12 * time.Minute); j.WorkEnded == nil || !j.WorkEnded.Equal(want) {
+		t.Errorf("work ended: got %v, want %v", j.WorkEnded, want)
+	}
 	if before := j; j.Become(Active, start.Add(time.Hour)) || j.Status != before.Status {
 		t.Error("a complete job became active")
 	}

@@ -128,7 +128,7 @@ func (s *Scheduler) writeReport(ctx context.Context, writer *report.Writer, j *j
 	if j.ReportDone {
 		return nil
 	}
-	if err := writer.Finish(ctx, time.Now(), s.store.Segments(ctx, j.ID)); err != nil {
+	if err := writer.Finish(ctx, *j.WorkEnded, s.store.Segments(ctx, j.ID)); err != nil {
 		return err
 	}
 	// From here on the parts may go: a crash must not send us back to joining them.
