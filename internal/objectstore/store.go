@@ -114,7 +114,7 @@ type Store struct {
 	scratch     sync.Pool     // of *exchange
 	cold        coldPath
 	client      *s3.Client
-	closed      context.Context // done once Close was called
+	closed      context.Context //nolint:containedctx // the store's own life, not a call's: done once Close was called
 	markClosed  context.CancelFunc
 }
 
