@@ -114,7 +114,9 @@ func actOf(operation string) (act, bool) {
 			job: types.JobOperation{S3PutObjectTagging: &types.S3SetObjectTaggingOperation{
 				TagSet: []types.S3Tag{{Key: new("tier"), Value: new("cold")}},
 			}},
-			check: func(ctx context.Context, client *s3.Client, n int) error { return checkTags(ctx, client, n, "tier=cold") },
+			check: func(ctx context.Context, client *s3.Client, n int) error {
+				return checkTags(ctx, client, n, "tier=cold")
+			},
 		}, true
 	case "untag":
 		return act{
