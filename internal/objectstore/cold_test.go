@@ -252,7 +252,7 @@ func TestOpenResumesAfterSilence(t *testing.T) {
 func TestOpenEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	s3, store := start(t, objectstoretest.Config{}, nil)
-	s3.Put("b", "k", numbers(8<<20))
+	s3.Put("b", "k", numbers(1<<20))
 	ctx, cancel := context.WithCancel(t.Context())
 	r, _, err := store.Open(ctx, objectstore.Object{Bucket: "b", Key: "k"}, 0, -1)
 	if err != nil {

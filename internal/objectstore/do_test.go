@@ -386,7 +386,7 @@ func TestConcurrencyIsBounded(t *testing.T) {
 func TestBackingOffTakesNoPlace(t *testing.T) {
 	t.Parallel()
 	s3, store := start(t, objectstoretest.Config{}, func(c *objectstore.Config) {
-		c.MaxConcurrency, c.BackoffCap = 1, time.Hour
+		c.MaxConcurrency, c.BackoffCap, c.MaxRetryTime = 1, time.Hour, 2*time.Hour
 	})
 	s3.Put("b", "slow", "x")
 	s3.Put("b", "quick", "x")

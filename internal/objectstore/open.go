@@ -37,6 +37,7 @@ func (s *Store) Open(ctx context.Context, o Object, offset, length int64) (io.Re
 			Range: byteRange(r.at, r.end),
 		})
 	}
+	r.ended = func() error { return s.ended(ctx) }
 	r.wait = func() error { return s.pause(ctx, s.backoff(r.barren)) }
 	info, err := r.start()
 	if err != nil {
@@ -58,6 +59,7 @@ type reader struct {
 
 	get    func() (*s3.GetObjectOutput, error) // from at on
 	wait   func() error
+	ended  func() error // why reading must stop, if so
 	cancel context.CancelFunc
 }
 
@@ -136,6 +138,9 @@ func (r *reader) Read(p []byte) (int, error) {
 		if len(p) == 0 {
 			return 0, nil
 		}
+		if err := r.ended(); err != nil { // the SDK's body may go on for as long as bytes are buffered
+			return 0, r.fail(err)
+		}
 		var broken error
 		if r.body != nil {
 			n, err := r.body.Read(p[:min(int64(len(p)), left)])
@@ -153,10 +158,15 @@ func (r *reader) Read(p []byte) (int, error) {
 			}
 		}
 		if err := r.resume(broken); err != nil {
-			r.failed = r.store.failure("GetObject", r.object.Bucket, r.object.Key, err)
-			return 0, r.failed
+			return 0, r.fail(err)
 		}
 	}
+}
+
+// fail ends the stream.
+func (r *reader) fail(err error) error {
+	r.failed = r.store.failure("GetObject", r.object.Bucket, r.object.Key, err)
+	return r.failed
 }
 
 // resume opens the stream again after it broke.
