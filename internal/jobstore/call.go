@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -48,11 +49,9 @@ func storeError(err error) error {
 	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
 		return fmt.Errorf("%w: %w", ErrFenced, err)
 	}
-	if e, ok := errors.AsType[rpctypes.EtcdError](err); ok {
-		switch e.Code() {
-		case codes.InvalidArgument, codes.OutOfRange, codes.NotFound, codes.FailedPrecondition:
-			return err
-		}
+	refusals := []codes.Code{codes.InvalidArgument, codes.OutOfRange, codes.NotFound, codes.FailedPrecondition}
+	if e, ok := errors.AsType[rpctypes.EtcdError](err); ok && slices.Contains(refusals, e.Code()) {
+		return err
 	}
 	return fmt.Errorf("%w: %w", job.ErrUnavailable, err)
 }

@@ -10,8 +10,9 @@ import (
 	"stevedore/internal/job"
 )
 
-// scanPage is how many chunks are read at once in search of a free one.
-const scanPage = 64
+// scanPage is how many chunks are read at once in search of a free one. Each
+// read costs etcd a walk over all chunks behind it, which counts them.
+const scanPage = 128
 
 // Claim is the right to do the rest of one chunk.
 type Claim struct {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"time"
 
@@ -30,7 +29,7 @@ func (s *Store) follow(ctx context.Context, next int64) {
 				return
 			}
 			s.index.fail(err)
-			s.logger.WarnContext(ctx, "list of jobs lost its watch, loading it again", slog.Any("err", err))
+			s.logger.WarnContext(ctx, "list of jobs lost its watch, loading it again", "err", err)
 			if next, err = s.loadIndex(ctx); err == nil {
 				break
 			}

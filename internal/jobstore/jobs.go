@@ -52,7 +52,7 @@ func (s *Store) JobID(account, region, token string) string {
 }
 
 // Create stores j unless there is a job of its account and ID: then it returns
-// that one and false. After an error the job may exist; the same call may be
+// that one and false. IDs are those of JobID, different in all accounts. After an error the job may exist; the same call may be
 // repeated.
 func (s *Store) Create(ctx context.Context, j job.Job) (stored job.Job, isNew bool, err error) {
 	if err := errors.Join(checkName("account", j.Account), checkName("job", j.ID)); err != nil {

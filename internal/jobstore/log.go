@@ -34,7 +34,7 @@ func (c *slogCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	if e.Level > zapcore.WarnLevel {
 		level = slog.LevelError
 	}
-	c.logger.Log(context.Background(), level, e.Message, attrs(fields)...)
+	c.logger.Log(context.Background(), level, e.Message, attrs(fields)...) //nolint:sloglint // the message is etcd's
 	return nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,11 +27,11 @@ type Node struct {
 	jobs map[string]*nodeJob // by job ID
 }
 
-// nodeRecord is what is stored about a node.
-type nodeRecord struct {
-	Lease  clientv3.LeaseID
-	Joined time.Time
-}
+// nodeRecord is what is stored about a node; its lease is that of the key.
+type nodeRecord struct{ Joined time.Time }
+
+// joinAttempts bounds how often a node tries to get its name.
+const joinAttempts = 10
 
 // Join makes a node of that name. A node of the same name that is still
 // registered is taken for dead, since only one process can have the store open:
@@ -49,44 +48,52 @@ func (s *Store) Join(ctx context.Context, name string) (*Node, error) {
 }
 
 func (s *Store) join(ctx context.Context, name string) (*Node, error) {
-	key := s.keys.node(name)
+	for range joinAttempts {
+		if err := s.evict(ctx, s.keys.node(name)); err != nil {
+			return nil, err
+		}
+		asked := time.Now()
+		lease, ttl, err := s.register(ctx, s.keys.node(name))
+		if err != nil {
+			return nil, err
+		}
+		if lease == clientv3.NoLease {
+			continue
+		}
+		alive, stop := context.WithCancel(s.life)
+		n := &Node{
+			store: s, name: name, lease: lease, ttl: ttl,
+			stop: stop, lost: make(chan struct{}),
+			held: map[string]int64{}, jobs: map[string]*nodeJob{},
+		}
+		s.workers.Go(func() { n.keepAlive(alive, asked) })
+		return n, nil
+	}
+	return nil, errors.New("others keep taking the name")
+}
+
+// register stores the key of a node under a lease of its own. It returns
+// clientv3.NoLease if the key is taken. A lease that is granted in vain expires
+// by itself.
+func (s *Store) register(ctx context.Context, key string) (clientv3.LeaseID, time.Duration, error) {
 	var grant *clientv3.LeaseGrantResponse
-	for {
-		if err := s.evict(ctx, key); err != nil {
-			return nil, err
-		}
-		err := s.call(ctx, func(ctx context.Context) (err error) {
-			grant, err = s.client.Grant(ctx, max(1, int64(s.leaseTTL.Round(time.Second)/time.Second)))
-			return err
-		})
-		if err != nil {
-			return nil, fmt.Errorf("grant lease: %w", err)
-		}
-		record, err := encode(nodeRecord{grant.ID, time.Now().UTC()})
-		if err != nil {
-			return nil, err
-		}
-		resp, err := s.txn(ctx, []clientv3.Cmp{absent(key)},
-			[]clientv3.Op{clientv3.OpPut(key, record, clientv3.WithLease(grant.ID))}, nil)
-		if err != nil {
-			return nil, err // the lease expires by itself
-		}
-		if resp.Succeeded {
-			break
-		}
-		if err := s.revoke(ctx, grant.ID); err != nil {
-			return nil, err
-		}
+	err := s.call(ctx, func(ctx context.Context) (err error) {
+		grant, err = s.client.Grant(ctx, max(1, int64(s.leaseTTL.Round(time.Second)/time.Second)))
+		return err
+	})
+	if err != nil {
+		return 0, 0, fmt.Errorf("grant lease: %w", err)
 	}
-	alive, stop := context.WithCancel(s.life)
-	n := &Node{
-		store: s, name: name, lease: grant.ID, ttl: time.Duration(grant.TTL) * time.Second,
-		stop: stop, lost: make(chan struct{}),
-		held: map[string]int64{}, jobs: map[string]*nodeJob{},
+	record, err := encode(nodeRecord{time.Now().UTC()})
+	if err != nil {
+		return 0, 0, err
 	}
-	granted := time.Now()
-	s.workers.Go(func() { n.keepAlive(alive, granted) })
-	return n, nil
+	resp, err := s.txn(ctx, []clientv3.Cmp{absent(key)},
+		[]clientv3.Op{clientv3.OpPut(key, record, clientv3.WithLease(grant.ID))}, nil)
+	if err != nil || !resp.Succeeded {
+		return clientv3.NoLease, 0, err
+	}
+	return grant.ID, time.Duration(grant.TTL) * time.Second, nil
 }
 
 // evict revokes the lease of the node under key, if there is one.
@@ -132,11 +139,11 @@ func (n *Node) Leave(ctx context.Context) error {
 
 // keepAlive renews the lease until ctx ends or it is gone. It does nothing else,
 // so that it never waits behind the traffic of tasks.
-func (n *Node) keepAlive(ctx context.Context, granted time.Time) {
+func (n *Node) keepAlive(ctx context.Context, asked time.Time) {
 	defer close(n.lost)
 	tick := time.NewTicker(n.ttl / 3)
 	defer tick.Stop()
-	expires := granted.Add(n.ttl)
+	expires := asked.Add(n.ttl)
 	for {
 		select {
 		case <-ctx.Done():
@@ -151,10 +158,10 @@ func (n *Node) keepAlive(ctx context.Context, granted time.Time) {
 		case ctx.Err() != nil:
 			return
 		case errors.Is(err, ErrFenced) || !time.Now().Before(expires):
-			n.store.logger.ErrorContext(ctx, "lease lost", slog.String("node", n.name), slog.Any("err", err))
+			n.store.logger.ErrorContext(ctx, "lease lost", "node", n.name, "err", err)
 			return
 		default:
-			n.store.logger.WarnContext(ctx, "lease not renewed", slog.String("node", n.name), slog.Any("err", err))
+			n.store.logger.WarnContext(ctx, "lease not renewed", "node", n.name, "err", err)
 		}
 	}
 }

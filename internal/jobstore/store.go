@@ -68,6 +68,8 @@ type Store struct {
 	end     context.CancelFunc
 	workers sync.WaitGroup // the watch and the nodes' leases
 
+	close func() error // shutdown, once
+
 	mu     sync.Mutex
 	closed bool
 	calls  sync.WaitGroup // calls into etcd, counted in under mu
@@ -105,6 +107,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		life:     life,
 		end:      end,
 	}
+	s.close = sync.OnceValue(s.shutdown)
 	if err := s.start(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open job store in %s: %w", c.Dir, err), s.Close())
 	}
@@ -129,18 +132,17 @@ func (s *Store) start(ctx context.Context) error {
 }
 
 // Close ends calls in flight and stops etcd. Leases of nodes that have not left
-// stay until they expire or a node of the same name joins.
-func (s *Store) Close() error {
+// stay until they expire or a node of the same name joins. It may be called
+// again.
+func (s *Store) Close() error { return s.close() }
+
+func (s *Store) shutdown() error {
 	s.mu.Lock()
-	again := s.closed
 	s.closed = true
 	s.mu.Unlock()
 	s.end()
 	s.workers.Wait()
 	s.calls.Wait()
-	if again {
-		return nil
-	}
 	if err := s.server.close(); err != nil {
 		return fmt.Errorf("close job store: %w", err)
 	}
