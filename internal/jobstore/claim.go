@@ -43,7 +43,11 @@ type candidate struct {
 
 // Claim takes some chunk of a job that nobody has claimed. It reports false if
 // there is none, or if the job is not Runnable. The claim ends with the commit
-// of the chunk's last row, with Release, or with the node's lease.
+// of the chunk's last row, with Release, or with the node's lease. It may be
+// called concurrently.
+//
+// Of j it needs Account and ID; Status and Revision as last read spare it
+// reading the job, and Plan lets nodes begin in different places.
 func (n *Node) Claim(ctx context.Context, j job.Job) (Claim, bool, error) {
 	c, ok, err := n.claim(ctx, j)
 	if err != nil {

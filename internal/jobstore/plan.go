@@ -33,7 +33,8 @@ type Checkpoint struct {
 }
 
 // Own takes a job for planning or finishing. It reports false if another node
-// has it, or this one, or if the job has ended.
+// has it, or this one, or if the job has ended. Of j it needs Account and ID;
+// Revision as last read spares it reading the job.
 func (n *Node) Own(ctx context.Context, j job.Job) (Ownership, bool, error) {
 	key := n.store.keys.owner(j.ID)
 	if j.Status.Terminal() || !n.hold(key) {

@@ -71,6 +71,7 @@ func Run(t *testing.T, open Open) {
 		{"Changes", s.changes},
 		{"Reopen", s.reopen},
 		{"Closed", s.closed},
+		{"CloseDuringCommits", s.closeDuringCommits},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
