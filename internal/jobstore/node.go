@@ -66,7 +66,10 @@ func (s *Store) join(ctx context.Context, name string) (*Node, error) {
 			stop: stop, lost: make(chan struct{}),
 			held: map[string]int64{}, jobs: map[string]*nodeJob{},
 		}
-		s.workers.Go(func() { n.keepAlive(alive, asked) })
+		if err := s.spawn(func() { n.keepAlive(alive, asked) }); err != nil {
+			stop()
+			return nil, err
+		}
 		return n, nil
 	}
 	return nil, errors.New("others keep taking the name")

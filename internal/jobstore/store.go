@@ -127,7 +127,17 @@ func (s *Store) start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read jobs: %w", err)
 	}
-	s.workers.Go(func() { s.follow(s.life, next) })
+	return s.spawn(func() { s.follow(s.life, next) })
+}
+
+// spawn runs f, which ends with the store's life, in a goroutine that Close waits for.
+func (s *Store) spawn(f func()) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return fmt.Errorf("%w: closed", job.ErrUnavailable)
+	}
+	s.workers.Go(f)
 	return nil
 }
 
