@@ -269,8 +269,6 @@ func files(t *testing.T) map[string][]byte {
 			return err
 		case entry.IsDir() && slices.Contains([]string{".git", "bin", "dist", "node_modules"}, entry.Name()):
 			return fs.SkipDir
-		case name == "internal/deps": // holds requirements in go.mod until the packages that need them are written
-			return fs.SkipDir
 		case !entry.Type().IsRegular():
 			return nil
 		}
