@@ -124,7 +124,7 @@ func loopbackOnly(flag, address string) error {
 	if err != nil {
 		return usagef("--%s %s: want host:port", flag, address)
 	}
-	if host != "localhost" && !net.ParseIP(host).IsLoopback() {
+	if !loopback(host) {
 		return &problem{
 			what: fmt.Sprintf("--%s %s: not an address of this machine alone", flag, address),
 			why:  "everybody knows the key pair of a development server",

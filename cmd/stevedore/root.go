@@ -20,7 +20,8 @@ func newRoot(w world, started *bool) *cobra.Command {
 S3-compatible store, and proves in a report what happened to each of them. It
 speaks the S3 Control job API, so the AWS CLI and the AWS SDKs work with it.`,
 		Example: `  stevedore demo                  run one real job, start to report
-  stevedore dev --seed 1000       a server with a store of its own to play with`,
+  stevedore dev --seed 1000       a server with a store of its own to play with
+  stevedore exec -- aws s3control list-jobs --account-id 123456789012`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
@@ -31,6 +32,7 @@ speaks the S3 Control job API, so the AWS CLI and the AWS SDKs work with it.`,
 	root.SetErr(w.stderr)
 	root.AddGroup(
 		&cobra.Group{ID: "servers", Title: "Servers:"},
+		&cobra.Group{ID: "client", Title: "Client:"},
 	)
 	add := func(group string, commands ...*cobra.Command) {
 		for _, c := range commands {
@@ -39,8 +41,10 @@ speaks the S3 Control job API, so the AWS CLI and the AWS SDKs work with it.`,
 		}
 	}
 	add("servers", newDemo(w), newDev(w), newServe(w))
+	add("client", newJob(w), newExec(w), newEnv(w))
 	root.AddCommand(newVersion(w),
 		topic("exit-codes", "What the exit codes mean", helpExitCodes),
+		topic("environment", "How the server is found, and the variables that are read", helpEnvironment),
 	)
 	return root
 }
