@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"time"
 
@@ -48,7 +49,8 @@ const (
 
 // CSV plans the CSV manifest of j from checkpoint from, the zero value for a
 // fresh start. A *job.FailedError fails the job; any other error means that
-// planning may be tried again from the last checkpoint saved.
+// planning may be tried again from the last checkpoint saved, be it that the
+// store does not answer for now, or that save failed.
 func CSV(ctx context.Context, j *job.Job, objects Objects, from job.Checkpoint, save Save) (job.Plan, error) {
 	bucket, key, _ := job.ObjectOf(j.Spec.Manifest.Location.ObjectArn)
 	object := objectstore.Object{Bucket: bucket, Key: key, VersionID: from.VersionID, ETag: from.ETag}
@@ -63,9 +65,11 @@ func CSV(ctx context.Context, j *job.Job, objects Objects, from job.Checkpoint, 
 			return job.Plan{}, err
 		}
 	}
-	body, _, err := objects.Open(ctx, object, from.Offset, -1)
-	if err != nil {
-		return job.Plan{}, unreadable(ctx, err)
+	body := io.NopCloser(strings.NewReader("")) // behind the last byte there is nothing to ask for
+	if from.Offset < p.at.Size {
+		if body, _, err = objects.Open(ctx, object, from.Offset, -1); err != nil {
+			return job.Plan{}, unreadable(ctx, err)
+		}
 	}
 	defer body.Close()
 	if err := p.cut(ctx, manifest.NewCSV(body, layout, manifest.Position{Offset: from.Offset, Line: from.Line})); err != nil {
@@ -181,8 +185,9 @@ func content(err error) error {
 	return failed(job.CodeInvalidManifest, err.Error(), err)
 }
 
-// unreadable is the failure of a job whose manifest cannot be read. The store's
-// client has retried by now. Source of the texts: states.md section 7.
+// unreadable is the failure of a job whose manifest is refused, by whatever the
+// store said. Where it said nothing, or that it is out of order, the error is a
+// plain one. Source of the texts: states.md section 7.
 func unreadable(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -194,7 +199,22 @@ func unreadable(ctx context.Context, err error) error {
 		return failed(job.CodeManifestNotFound, "The manifest does not exist: "+err.Error(), err)
 	case objectstore.AccessDenied(err):
 		return failed(job.CodeManifestForbidden, "Reading the manifest is forbidden: AccessDenied", err)
+	case refused(err):
+		return Unreadable(err)
 	default:
-		return failed(job.CodeManifestUnreadable, "The manifest cannot be read: "+err.Error(), err)
+		return fmt.Errorf("read manifest: %w", err)
 	}
+}
+
+// Unreadable is the failure of a job whose manifest cannot be read because of err.
+func Unreadable(err error) error {
+	return failed(job.CodeManifestUnreadable, "The manifest cannot be read: "+err.Error(), err)
+}
+
+// refused reports whether the store has answered for good, as opposed to being
+// out of order for a while.
+func refused(err error) bool {
+	e, ok := errors.AsType[*objectstore.Error](err)
+	return ok && e.Status >= 300 && e.Status < 500 &&
+		e.Status != http.StatusRequestTimeout && e.Status != http.StatusTooManyRequests
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"sync"
 	"time"
 
 	"stevedore/internal/job"
@@ -22,6 +23,10 @@ type chunkRun struct {
 	config Config
 	job    *Job
 	claim  Claim
+	stop   context.CancelFunc // take no more rows
+
+	breaks sync.Once
+	broken error // why a task has no outcome, the first of them
 
 	memory memory
 	slots  chan struct{} // one per window in flight
@@ -46,15 +51,12 @@ type segment struct {
 }
 
 // read fills windows until the chunk ends or soft does.
-func (c *chunkRun) read(soft, hard context.Context, rows *manifest.CSV, want int64) error {
+func (c *chunkRun) read(soft context.Context, rows *manifest.CSV, want int64) error {
 	w := c.first
 	for want > 0 {
 		select {
 		case c.slots <- struct{}{}:
 		case <-soft.Done():
-			want = 0
-			continue
-		case <-hard.Done():
 			want = 0
 			continue
 		}
@@ -68,9 +70,9 @@ func (c *chunkRun) read(soft, hard context.Context, rows *manifest.CSV, want int
 		w = w.next
 	}
 	w.publish(nil)
-	if err := rows.Err(); err != nil && hard.Err() == nil {
+	if err := rows.Err(); err != nil && soft.Err() == nil {
 		// Planning read these very bytes and found them good: it is the reading that failed.
-		return unreadable(hard, err)
+		return unreadable(err)
 	}
 	return nil
 }
@@ -95,7 +97,10 @@ func (c *chunkRun) work(soft, hard context.Context) {
 			state := ended
 			out := &win.rows.outcomes[i]
 			if err := w.do(hard, c.job, win.rows.batch.Row(int(i)), out); err != nil {
+				// Nothing behind this row can be committed any more.
 				state = unsettled
+				c.breaks.Do(func() { c.broken = err })
+				c.stop()
 			} else {
 				c.job.Meter.count(out.Failed)
 			}
@@ -257,8 +262,12 @@ func (c *chunkRun) commit(hard context.Context) error {
 		Row: c.rest.Row - s.rows, Rows: s.rows,
 		Succeeded: s.tally.Succeeded, Failed: s.tally.Failed,
 	}
+	lost := c.job.reportLost.Load()
+	if lost != nil {
+		seg.ReportError = *lost
+	}
 	for i, data := range s.parts {
-		if s.partRows[i] == 0 {
+		if s.partRows[i] == 0 || lost != nil {
 			continue
 		}
 		part, err := c.putPart(hard, seg.Row, i == 1, s.partRows[i], data)
@@ -267,7 +276,9 @@ func (c *chunkRun) commit(hard context.Context) error {
 		}
 		if err != nil {
 			c.config.Logger.Warn("report part cannot be written", slog.Int64("row", seg.Row), slog.Any("err", err))
+			// One hole and there is no report: the other segments need not wait for it.
 			seg.Parts, seg.ReportError = nil, err.Error()
+			c.job.reportLost.Store(new(seg.ReportError))
 			break
 		}
 		seg.Parts = append(seg.Parts, part)
@@ -297,7 +308,7 @@ func (c *chunkRun) putPart(hard context.Context, row int64, failed bool, rows in
 	deadline := time.Now().Add(c.config.ReportPatience)
 	for wait := time.Second; ; wait = min(2*wait, 30*time.Second) {
 		part, err := c.job.Report.PutPart(hard, row, failed, rows, data)
-		if err == nil || hard.Err() != nil || refused(err) || time.Now().Add(wait).After(deadline) {
+		if err == nil || hard.Err() != nil || Refused(err) || time.Now().Add(wait).After(deadline) {
 			return part, err
 		}
 		if !pause(hard, wait/2+rand.N(wait/2)) {
@@ -306,10 +317,11 @@ func (c *chunkRun) putPart(hard context.Context, row int64, failed bool, rows in
 	}
 }
 
-// refused reports whether the store has answered for good: asking again will not help.
-func refused(err error) bool {
+// Refused reports whether the store has answered for good: asking again will not
+// help. What it may answer otherwise later, or has not answered at all, is not.
+func Refused(err error) bool {
 	e, ok := errors.AsType[*objectstore.Error](err)
-	return ok && e.Status >= 400 && e.Status < 500 &&
+	return ok && e.Status >= 300 && e.Status < 500 &&
 		e.Status != http.StatusRequestTimeout && e.Status != http.StatusConflict && e.Status != http.StatusTooManyRequests
 }
 

@@ -14,12 +14,14 @@ type Meter struct {
 	trip              func()
 }
 
-// NewMeter returns a meter that stands at t. It calls trip once, on a worker's
-// goroutine, when the failure threshold is passed; trip must not block.
+// NewMeter returns a meter that stands at t. It calls trip at most once, when the
+// failure threshold is passed: on a worker's goroutine, or here and now if t has
+// passed it. trip must not block.
 func NewMeter(t job.Tally, trip func()) *Meter {
 	m := &Meter{trip: trip}
 	m.succeeded.Store(t.Succeeded)
 	m.failed.Store(t.Failed)
+	m.check(t.Succeeded, t.Failed)
 	return m
 }
 
@@ -32,7 +34,13 @@ func (m *Meter) count(failed bool) {
 	} else {
 		s, f = m.succeeded.Add(1), m.failed.Load()
 	}
-	if (failed || s+f == job.ThresholdTasks) && job.OverThreshold(s, f) && !m.tripped.Swap(true) {
+	if failed || s+f == job.ThresholdTasks {
+		m.check(s, f)
+	}
+}
+
+func (m *Meter) check(succeeded, failed int64) {
+	if job.OverThreshold(succeeded, failed) && !m.tripped.Swap(true) {
 		m.trip()
 	}
 }

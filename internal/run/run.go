@@ -7,8 +7,9 @@
 //
 // Workers take the rows of a window one after the other, so what was started is
 // always a run of rows without holes, and what is finished in front is committed
-// every few seconds. To pause, cancel or shut down, workers stop taking rows;
-// what was started ends and is committed, the rest of the chunk is given back.
+// every few seconds. To pause, cancel or shut down, workers stop taking rows and
+// tasks stop retrying; what has ended is committed, the rest of the chunk is
+// given back.
 // A task is never stored: after a crash the rows behind the last commit are done
 // again, and are counted and reported only then.
 package run
@@ -20,6 +21,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"stevedore/internal/job"
@@ -90,10 +92,12 @@ type Job struct {
 	Manifest  objectstore.Object // pinned by version and ETag
 	Layout    manifest.Layout
 	Manifests Manifests
-	Operation operation.Operation
+	Operation operation.Operation // over a Client
 	Report    Report
 	Versions  *Versions
 	Meter     *Meter
+
+	reportLost atomic.Pointer[string] // why there will be no report
 }
 
 // Runner runs chunks. It keeps no state of its own and may run many at once.
@@ -103,26 +107,37 @@ type Runner struct{ config Config }
 func New(c Config) *Runner { return &Runner{c.withDefaults()} }
 
 // Chunk works through the chunk of claim until it is finished, or until soft
-// ends: then it ends what it has started and commits it. When hard ends it stops
-// at once, and what is not committed is lost, not counted. Chunk answers nil if
-// the chunk was finished or drained, ErrFenced if the claim was lost, a
-// *job.FailedError if the job must fail, and any other error if the chunk may be
-// tried again later.
+// ends: then it ends what it has started and commits it. When hard ends, of which
+// soft is a child, it stops at once, and what is not committed is lost, not
+// counted. Chunk answers nil if the chunk was finished or drained, ErrFenced if
+// the claim was lost, a *job.FailedError if the job must fail, and any other
+// error if the chunk may be tried again later.
 func (r *Runner) Chunk(soft, hard context.Context, j *Job, claim Claim) error {
 	chunk := claim.Chunk()
-	body, _, err := j.Manifests.Open(hard, j.Manifest, chunk.Offset, chunk.End-chunk.Offset)
-	if err != nil {
-		return unreadable(hard, err)
+	drain := soft
+	hard, cancel := context.WithCancelCause(hard)
+	defer cancel(nil)
+	// Ends with the drain or, if the chunk cannot go on, before it. Reading ends
+	// with it too: a store that does not answer must not hold up a drain.
+	soft, stop := context.WithCancel(soft)
+	defer stop()
+
+	body, _, err := j.Manifests.Open(soft, j.Manifest, chunk.Offset, chunk.End-chunk.Offset)
+	switch {
+	case hard.Err() != nil:
+		return context.Cause(hard)
+	case drain.Err() != nil:
+		if err == nil {
+			body.Close()
+		}
+		return nil
+	case err != nil:
+		return unreadable(err)
 	}
 	defer body.Close()
 
-	hard, cancel := context.WithCancelCause(hard)
-	defer cancel(nil)
-	stop := context.AfterFunc(hard, func() { body.Close() }) // a blocked read ends too
-	defer stop()
-
 	c := &chunkRun{
-		config: r.config, job: j, claim: claim,
+		config: r.config, job: j, claim: claim, stop: stop,
 		rest: chunk, slots: make(chan struct{}, windowsInFlight), wake: make(chan struct{}, 1),
 	}
 	c.first = newWindow()
@@ -132,7 +147,7 @@ func (r *Runner) Chunk(soft, hard context.Context, j *Job, claim Claim) error {
 	var readErr error
 	wg.Go(func() {
 		rows := manifest.NewCSV(body, j.Layout, manifest.Position{Offset: chunk.Offset, Line: chunk.Line})
-		readErr = c.read(soft, hard, rows, chunk.Rows)
+		readErr = c.read(soft, rows, chunk.Rows)
 	})
 	for range min(int64(r.config.Workers), chunk.Rows) {
 		wg.Go(func() { c.work(soft, hard) })
@@ -146,27 +161,29 @@ func (r *Runner) Chunk(soft, hard context.Context, j *Job, claim Claim) error {
 	err = c.commitUntil(hard, idle)
 	if err != nil {
 		cancel(err) // nobody may act on a chunk that is not ours
+		stop()
 	}
 	<-idle
 	switch {
 	case err != nil:
 		return err
+	case drain.Err() != nil || c.rest.Rows == 0:
+		return context.Cause(hard)
 	case readErr != nil:
 		return readErr
-	case soft.Err() == nil && c.rest.Rows > 0:
+	case c.broken != nil:
+		return fmt.Errorf("task without an outcome: %w", c.broken)
+	default:
 		return fmt.Errorf("manifest: %d rows of chunk %d are missing", c.rest.Rows, chunk.First)
 	}
-	return nil
 }
 
 // unreadable tells a manifest that is gone for good from a store that is down.
-func unreadable(ctx context.Context, err error) error {
+func unreadable(err error) error {
 	fail := func(code, text string) error {
 		return &job.FailedError{Reason: job.Fail(code, text), Err: err}
 	}
 	switch {
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
 	case objectstore.PreconditionFailed(err):
 		return fail(job.CodeManifestChanged, "The manifest was changed while the job ran")
 	case objectstore.NotFound(err):

@@ -3,7 +3,6 @@ package schedule
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -41,23 +40,41 @@ func (s *Scheduler) claim(hard context.Context, w *work) {
 		id, soft, shared := w.job.ID, w.soft, w.shared
 		go func() {
 			err := s.runner.Chunk(soft, hard, shared, c)
-			if release := s.node.Release(context.WithoutCancel(hard), c.claim); release != nil && err == nil && !errors.Is(release, jobstore.ErrFenced) {
-				err = fmt.Errorf("give chunk back: %w", release)
+			if !errors.Is(err, run.ErrFenced) && c.Chunk().Rows > 0 {
+				s.release(hard, c)
 			}
 			s.ended <- ending{running, id, err}
 		}()
 	}
 }
 
+// release gives the rest of a chunk back. A claim left behind would hold up the
+// end of the job for as long as this node lives.
+func (s *Scheduler) release(hard context.Context, c *claim) {
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 10*time.Second) {
+		err := s.node.Release(context.WithoutCancel(hard), c.claim)
+		if err == nil || errors.Is(err, jobstore.ErrFenced) {
+			return
+		}
+		s.logger.Warn("chunk cannot be given back yet", slog.String("job_id", c.claim.Job), slog.Any("err", err))
+		if !sleep(hard, wait) {
+			return // the claim dies with the lease
+		}
+	}
+}
+
 // next claims a chunk of w's job, preparing the job's running first.
 func (s *Scheduler) next(hard context.Context, w *work) (*claim, bool, error) {
+	if w.soft.Err() != nil {
+		if w.chunks > 0 {
+			return nil, false, nil // its last chunks here are still being put away
+		}
+		w.renew(hard)
+	}
 	if w.shared == nil {
 		if err := s.prepare(hard, w); err != nil {
 			return nil, false, err
 		}
-	}
-	if w.soft.Err() != nil {
-		return nil, false, nil
 	}
 	c, ok, err := s.node.Claim(hard, w.job)
 	return &claim{s.node, c}, ok, err
@@ -86,7 +103,7 @@ func (s *Scheduler) prepare(ctx context.Context, w *work) error {
 	if err != nil {
 		return err
 	}
-	op, err := operation.New(j.Spec.Operation, store)
+	op, err := operation.New(j.Spec.Operation, run.NewClient(store, w.soft))
 	if err != nil {
 		return unsupported(err)
 	}
@@ -110,10 +127,7 @@ func (s *Scheduler) prepare(ctx context.Context, w *work) error {
 		Operation: op,
 		Report:    s.reportOf(store, &j),
 		Versions:  run.NewVersions(store),
-		Meter:     run.NewMeter(tally, trip),
-	}
-	if job.OverThreshold(tally.Succeeded, tally.Failed) { // a crash came between the outcome and the status
-		trip()
+		Meter:     run.NewMeter(tally, trip), // trips at once if a crash came between the outcomes and the status
 	}
 	return nil
 }

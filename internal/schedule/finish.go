@@ -10,6 +10,7 @@ import (
 	"stevedore/internal/job"
 	"stevedore/internal/objectstore"
 	"stevedore/internal/report"
+	"stevedore/internal/run"
 )
 
 // finishIfFree starts to finish a job that has nothing running here.
@@ -23,23 +24,26 @@ func (s *Scheduler) finishIfFree(hard context.Context, w *work) {
 // all have their outcome by way of Completing, a Cancelling or Failing one once
 // its chunks are given back. It does nothing if there is work left, or if
 // another node is at it.
-func (s *Scheduler) finish(ctx context.Context, w *work) error {
-	left, err := s.store.Work(ctx, w.job.ID)
-	if err != nil || left.Claims > 0 {
+func (s *Scheduler) finish(ctx context.Context, t turn) error {
+	left, err := s.store.Work(ctx, t.id)
+	if err != nil {
 		return err
 	}
-	own, ok, err := s.node.Own(ctx, job.Job{ID: w.job.ID, Account: w.job.Account})
-	if err != nil || !ok {
+	if left.Claims > 0 {
+		return errElsewhere
+	}
+	own, err := s.own(ctx, t)
+	if err != nil {
 		return err
 	}
 	defer s.disown(ctx, own)
-	j, err := s.store.Job(ctx, w.job.Account, w.job.ID)
+	j, err := s.store.Job(ctx, t.account, t.id)
 	if err != nil {
 		return err
 	}
 	if j.Status == job.Active {
 		if left.Chunks > 0 {
-			return nil
+			return errElsewhere // given back by another node just now
 		}
 		if j, err = s.complete(ctx, &j); err != nil {
 			return err
@@ -47,11 +51,11 @@ func (s *Scheduler) finish(ctx context.Context, w *work) error {
 	}
 	switch j.Status {
 	case job.Completing:
-		return s.end(ctx, w, &j, job.Complete)
+		return s.end(ctx, t, &j, job.Complete)
 	case job.Cancelling:
-		return s.end(ctx, w, &j, job.Cancelled)
+		return s.end(ctx, t, &j, job.Cancelled)
 	case job.Failing:
-		return s.end(ctx, w, &j, job.Failed)
+		return s.end(ctx, t, &j, job.Failed)
 	default:
 		return nil
 	}
@@ -92,26 +96,25 @@ func thresholdReason() job.FailureReason {
 }
 
 // end writes the report, if there is anything to report, and ends the job.
-func (s *Scheduler) end(ctx context.Context, w *work, j *job.Job, to job.Status) error {
-	if j.Spec.Report.Enabled && j.Tally != nil && j.Tally.Executed() > 0 && !reportGivenUp(j) {
+func (s *Scheduler) end(ctx context.Context, t turn, j *job.Job, to job.Status) error {
+	if j.Spec.Report.Enabled && j.Tally != nil && j.Tally.Executed() > 0 {
 		store, err := s.stores.Store(ctx, j.Account, j.Spec.RoleArn)
 		if err != nil {
 			return err
 		}
 		writer := s.reportOf(store, j)
-		if err := s.writeReport(ctx, writer, j); err != nil {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
+		if !reportGivenUp(j) {
+			if err := s.writeReport(ctx, writer, j); err != nil {
+				if s.again(ctx, t, err) {
+					return err
+				}
+				s.logger.Warn("report cannot be written", slog.String("job_id", j.ID), slog.Any("err", err))
+				return s.giveUpReport(ctx, j)
 			}
-			if !reportRefused(err) && w.failures+1 < s.config.ReportAttempts {
-				return err // tried again by and by
-			}
-			s.logger.Warn("report cannot be written", slog.String("job_id", j.ID), slog.Any("err", err))
-			return s.giveUpReport(ctx, j)
 		}
 		if err := writer.DeleteParts(ctx, s.store.Segments(ctx, j.ID)); err != nil {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
+			if s.again(ctx, t, err) {
+				return err
 			}
 			s.logger.Warn("report parts cannot be deleted; they may be removed by hand", slog.String("job_id", j.ID), slog.Any("err", err))
 		}
@@ -121,6 +124,20 @@ func (s *Scheduler) end(ctx context.Context, w *work, j *job.Job, to job.Status)
 		return nil
 	})
 	return err
+}
+
+// again reports whether what failed with err is worth another try. It is not if
+// the store has refused it, if rows of the report are lost, or if the store has
+// not answered for too long.
+func (s *Scheduler) again(ctx context.Context, t turn, err error) bool {
+	if ctx.Err() != nil || errors.Is(err, job.ErrUnavailable) {
+		return true
+	}
+	_, store := errors.AsType[*objectstore.Error](err)
+	if _, report := errors.AsType[*report.WriteError](err); run.Refused(err) || report && !store {
+		return false
+	}
+	return t.failures+1 < s.config.Attempts
 }
 
 // writeReport writes the report unless that was done before a crash.
@@ -158,15 +175,4 @@ func reportGivenUp(j *job.Job) bool {
 		}
 	}
 	return false
-}
-
-// reportRefused reports whether writing the report again would fail again: the
-// store has refused it, or rows of it are lost. A store that does not answer may
-// do so later.
-func reportRefused(err error) bool {
-	if e, ok := errors.AsType[*objectstore.Error](err); ok {
-		return e.Status >= 400 && e.Status < 500
-	}
-	_, lost := errors.AsType[*report.WriteError](err)
-	return lost
 }

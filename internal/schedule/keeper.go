@@ -47,12 +47,14 @@ func NewKeeper(shelf Shelf, terms Terms, logger *slog.Logger) *Keeper {
 	return &Keeper{shelf, terms.withDefaults(), logger}
 }
 
-// Run looks through the jobs until ctx ends: when the next term is over, and at
-// least every hour for the sake of jobs it has not seen.
+// Run looks through the jobs until ctx ends: when the next term is over, and, for
+// the sake of jobs it has not seen, at least every hour and within the shortest
+// term.
 func (k *Keeper) Run(ctx context.Context) {
+	longest := min(time.Hour, k.terms.Confirmation, k.terms.Retention)
 	for {
 		next := k.pass(ctx, time.Now())
-		if !sleep(ctx, min(max(next, time.Second), time.Hour)) {
+		if !sleep(ctx, max(min(next, longest), time.Second)) {
 			return
 		}
 	}

@@ -7,19 +7,20 @@ import (
 
 	"stevedore/internal/job"
 	"stevedore/internal/jobstore"
+	"stevedore/internal/objectstore"
 	"stevedore/internal/operation"
 	"stevedore/internal/plan"
 )
 
 // plan brings a job from New or Preparing to Ready or Suspended, if nobody else
 // is at it. A *job.FailedError fails the job.
-func (s *Scheduler) plan(ctx context.Context, w *work) error {
-	own, ok, err := s.node.Own(ctx, job.Job{ID: w.job.ID, Account: w.job.Account})
-	if err != nil || !ok {
+func (s *Scheduler) plan(ctx context.Context, t turn) error {
+	own, err := s.own(ctx, t)
+	if err != nil {
 		return err
 	}
 	defer s.disown(ctx, own)
-	j, err := s.change(ctx, w.job.Account, w.job.ID, func(j *job.Job) error {
+	j, err := s.change(ctx, t.account, t.id, func(j *job.Job) error {
 		if j.Status == job.New {
 			j.Become(job.Preparing, time.Now())
 		}
@@ -46,6 +47,9 @@ func (s *Scheduler) plan(ctx context.Context, w *work) error {
 		if errors.Is(err, jobstore.ErrFenced) && s.cancelling(ctx, &j) {
 			return nil
 		}
+		if _, is := errors.AsType[*objectstore.Error](err); is && t.failures+1 >= s.config.Attempts {
+			return plan.Unreadable(err)
+		}
 		return err
 	}
 	_, err = s.change(ctx, j.Account, j.ID, func(j *job.Job) error {
@@ -61,6 +65,15 @@ func (s *Scheduler) plan(ctx context.Context, w *work) error {
 		return nil
 	})
 	return err
+}
+
+// own takes a job for planning or finishing it, or answers errElsewhere.
+func (s *Scheduler) own(ctx context.Context, t turn) (jobstore.Ownership, error) {
+	own, ok, err := s.node.Own(ctx, job.Job{ID: t.id, Account: t.account})
+	if err == nil && !ok {
+		err = errElsewhere
+	}
+	return own, err
 }
 
 func (s *Scheduler) disown(ctx context.Context, own jobstore.Ownership) {

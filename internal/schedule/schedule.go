@@ -40,7 +40,11 @@ type Config struct {
 	ReportSSE      string // server-side encryption asked for reports, such as AES256; empty: none
 	TempDir        string // where report files are put together; empty: the system's
 	ReportFileRows int64  // rows of one report file, default 1,000,000
-	ReportAttempts int    // tries of writing the report before the job fails, default 5
+
+	// Attempts is how often planning or writing the report is tried while the
+	// object store does not answer, before the job fails; from the sixth on they
+	// are 30 s apart. Default 12. A refusal is final at once.
+	Attempts int
 
 	Grace  time.Duration // from being asked to stop to dropping what is in flight, default 30 s
 	Run    run.Config
@@ -56,7 +60,7 @@ func (c Config) withDefaults() Config {
 	set(&c.Chunks, 4)
 	set(&c.Plans, 2)
 	set(&c.Reports, 2)
-	set(&c.ReportAttempts, 5)
+	set(&c.Attempts, 12)
 	if c.Grace <= 0 {
 		c.Grace = 30 * time.Second
 	}
@@ -104,14 +108,32 @@ type work struct {
 	job     job.Job
 	shared  *run.Job // for chunks; nil until the first is claimed
 	soft    context.Context
-	drain   context.CancelFunc // ends soft: take no more rows
-	chunks  int                // chunks running here
-	busy    bool               // planned or finished here
-	stop    context.CancelFunc // of what busy is about
-	tripped chan struct{}      // closed by the meter at the failure threshold
+	drain   context.CancelCauseFunc // ends soft: take no more rows
+	chunks  int                     // chunks running here
+	busy    bool                    // planned or finished here
+	doing   activity                // what busy is about
+	stop    context.CancelFunc      // ends it
+	tripped chan struct{}           // closed by the meter at the failure threshold
 
-	failures int       // of the kind that may pass, in a row
-	retryAt  time.Time // not to be touched before
+	status   job.Status // when last looked at
+	failures int        // of the kind that may pass, in a row, in this status
+	retryAt  time.Time  // not to be touched before
+}
+
+// The causes of a drain, next to run.ErrEnding.
+var errStopping = errors.New("this node does no more of the job")
+
+// errElsewhere: another node is at it, or was a moment ago.
+var errElsewhere = errors.New("another node is at it")
+
+// elsewhere is how long to leave alone what another node is at. Its end wakes
+// us, too, but so does every step of its work.
+const elsewhere = 200 * time.Millisecond
+
+// turn is one try of planning or finishing a job.
+type turn struct {
+	account, id string
+	failures    int // of the tries before it
 }
 
 // ending tells how a goroutine ended.
@@ -149,7 +171,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	defer timer.Stop()
 	for {
 		if ctx.Err() == nil && result == nil {
-			timer.Reset(s.pass(ctx, hard, time.Now()))
+			timer.Reset(s.pass(hard, time.Now()))
 		} else if s.idle() {
 			return result
 		}
@@ -181,7 +203,7 @@ func (s *Scheduler) idle() bool {
 
 func (s *Scheduler) drainAll() {
 	for _, w := range s.jobs {
-		w.drain()
+		w.drain(errStopping)
 		if w.stop != nil {
 			w.stop()
 		}
@@ -190,7 +212,7 @@ func (s *Scheduler) drainAll() {
 
 // pass looks at every unfinished job, the most urgent first, and starts what can
 // be started. It returns how long until the next look even if nothing happens.
-func (s *Scheduler) pass(ctx, hard context.Context, now time.Time) time.Duration {
+func (s *Scheduler) pass(hard context.Context, now time.Time) time.Duration {
 	const quiet = time.Minute // nothing depends on it; it heals a wake-up that was missed
 	next := quiet
 	seen := make(map[string]bool)
@@ -198,7 +220,7 @@ func (s *Scheduler) pass(ctx, hard context.Context, now time.Time) time.Duration
 		seen[j.ID] = true
 		w := s.jobs[j.ID]
 		if w == nil {
-			w = s.open(ctx, &j)
+			w = s.open(hard, &j)
 		}
 		if s.react(hard, w, &j); now.Before(w.retryAt) {
 			next = min(next, w.retryAt.Sub(now))
@@ -220,7 +242,7 @@ func (s *Scheduler) pass(ctx, hard context.Context, now time.Time) time.Duration
 	}
 	for id, w := range s.jobs {
 		if !seen[id] { // ended, or deleted
-			w.drain()
+			w.drain(run.ErrEnding)
 			if w.stop != nil {
 				w.stop()
 			}
@@ -238,21 +260,32 @@ func unfinished() []job.Status {
 }
 
 // open starts to keep track of a job.
-func (s *Scheduler) open(ctx context.Context, j *job.Summary) *work {
+func (s *Scheduler) open(hard context.Context, j *job.Summary) *work {
 	w := &work{job: job.Job{ID: j.ID, Account: j.Account}}
-	// Values of ctx, not its end: draining has an order of its own.
-	w.soft, w.drain = context.WithCancel(context.WithoutCancel(ctx))
+	w.renew(hard)
 	s.jobs[j.ID] = w
 	return w
 }
 
+// renew makes a job that was drained fit to run.
+func (w *work) renew(hard context.Context) {
+	w.soft, w.drain = context.WithCancelCause(hard)
+	w.shared = nil
+}
+
 // react lets what runs here follow the status of the job.
 func (s *Scheduler) react(hard context.Context, w *work, j *job.Summary) {
-	if !j.Status.Runnable() && w.shared != nil {
-		w.drain()
+	if w.status != j.Status { // what failed before was about something else
+		w.status, w.failures, w.retryAt = j.Status, 0, time.Time{}
 	}
-	if w.stop != nil && w.busy && j.Status == job.Cancelling {
-		w.stop() // a planner has nothing left to do; finishing goes on after it
+	switch {
+	case j.Status == job.Cancelling || j.Status == job.Failing:
+		w.drain(run.ErrEnding)
+	case !j.Status.Runnable() && w.shared != nil:
+		w.drain(errStopping)
+	}
+	if w.busy && w.doing == planning && j.Status == job.Cancelling {
+		w.stop()
 	}
 	if w.shared == nil {
 		return
@@ -267,14 +300,14 @@ func (s *Scheduler) react(hard context.Context, w *work, j *job.Summary) {
 }
 
 // start runs f for w on a goroutine of its own.
-func (s *Scheduler) start(hard context.Context, w *work, what activity, f func(context.Context, *work) error) {
+func (s *Scheduler) start(hard context.Context, w *work, what activity, f func(context.Context, turn) error) {
 	ctx, stop := context.WithCancel(hard)
-	w.busy, w.stop = true, stop
+	w.busy, w.doing, w.stop = true, what, stop
 	s.counts[what]++
-	id := w.job.ID
+	t := turn{w.job.Account, w.job.ID, w.failures}
 	go func() {
-		err := f(ctx, w)
-		s.ended <- ending{what, id, err}
+		err := f(ctx, t)
+		s.ended <- ending{what, t.id, err}
 	}()
 }
 
@@ -296,6 +329,9 @@ func (s *Scheduler) settle(hard context.Context, e ending) {
 		// stopped, drained or deleted: nothing is wrong
 	case errors.Is(e.err, run.ErrFenced), errors.Is(e.err, jobstore.ErrFenced):
 		s.logger.Warn("work was taken over by another node", slog.String("job_id", e.id))
+		w.retryAt = time.Now().Add(elsewhere)
+	case errors.Is(e.err, errElsewhere):
+		w.retryAt = time.Now().Add(elsewhere)
 	case isFailed:
 		s.fail(hard, w, failed.Reason)
 	default:
@@ -306,12 +342,16 @@ func (s *Scheduler) settle(hard context.Context, e ending) {
 }
 
 // fail moves a job to its end with a reason: at once if none of its tasks can
-// have run, else by way of Failing.
+// have run, else by way of Failing. A job that its user has called off ends as
+// cancelled, whatever else befalls it.
 func (s *Scheduler) fail(hard context.Context, w *work, reason job.FailureReason) {
 	err := s.update(hard, w, func(j *job.Job) error {
 		to := job.Failing
-		if j.Status == job.New || j.Status == job.Preparing {
+		switch j.Status {
+		case job.New, job.Preparing:
 			to = job.Failed
+		case job.Cancelling:
+			return nil
 		}
 		if j.Become(to, time.Now()) {
 			j.FailureReasons = append(j.FailureReasons, reason)

@@ -33,6 +33,7 @@ type Service struct {
 
 	stopWork context.CancelFunc // scheduler and keeper: finish and stop
 	workers  sync.WaitGroup
+	serving  sync.WaitGroup
 	stopping atomic.Bool
 	stopOnce sync.Once
 	stopErr  error
@@ -113,11 +114,11 @@ func Start(ctx context.Context, c Config) (_ *Service, err error) {
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(c.Logger.Handler(), slog.LevelDebug),
 	}
-	go func() {
+	s.serving.Go(func() {
 		if err := s.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			s.end(fmt.Errorf("serve API: %w", err))
 		}
-	}()
+	})
 	c.Logger.Info("service started", slog.String("api", s.Endpoint()), slog.String("store", objects.Endpoint), slog.String("data_dir", c.DataDir))
 	return s, nil
 }
@@ -199,6 +200,7 @@ func (s *Service) Stop(ctx context.Context) error {
 		if err != nil {
 			s.server.Close()
 		}
+		s.serving.Wait()
 		s.objects.Close()
 		s.stopErr = errors.Join(err, s.store.Close())
 		s.end(nil)

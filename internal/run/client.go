@@ -1,0 +1,57 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"stevedore/internal/objectstore"
+	"stevedore/internal/operation"
+)
+
+// ErrEnding, as the cause that soft ended for, says that the job comes to its end
+// early. Its tasks are not done again, so every one that was started gets an
+// outcome: what has been done must not be missing in the report.
+var ErrEnding = errors.New("the job was stopped")
+
+// lastTry bounds how long a task may go on that no answer was seen of when soft
+// ended.
+const lastTry = 30 * time.Second
+
+// Client is the object store as the tasks of one job see it. When soft ends, a
+// task stops retrying at the next attempt boundary (states.md section 11). One
+// that was answered by then has failed, with that answer, if the cause is
+// ErrEnding; else it has no outcome and is done again. One that had to wait for
+// its first attempt still gets it.
+type Client struct {
+	store operation.Client
+	soft  context.Context //nolint:containedctx // of the job, not of a call
+}
+
+// NewClient returns the client for the operation of a job that is drained by soft.
+func NewClient(store operation.Client, soft context.Context) *Client { //nolint:revive // soft is not about this call
+	return &Client{store, soft}
+}
+
+// Do implements operation.Client; hard ends it at once.
+func (c *Client) Do(hard context.Context, req *objectstore.Request, res *objectstore.Result) {
+	c.store.Do(c.soft, req, res)
+	if !res.Interrupted() || hard.Err() != nil {
+		return
+	}
+	if res.Attempts == 0 || res.Attempts == 1 && res.Status == 0 && res.Code != "RequestTimeout" {
+		// It waited for its turn, or for a connection.
+		ctx, cancel := context.WithTimeout(hard, lastTry)
+		defer cancel()
+		c.store.Do(ctx, req, res)
+		if !res.Interrupted() || hard.Err() != nil {
+			return
+		}
+	}
+	if errors.Is(context.Cause(c.soft), ErrEnding) {
+		*res = objectstore.Result{
+			Status: res.Status, Code: res.Code, Message: res.Message, RequestID: res.RequestID,
+			Err: ErrEnding, Attempts: res.Attempts, Body: res.Body,
+		}
+	}
+}
