@@ -59,15 +59,19 @@ func (s suite) planFenced(t *testing.T) {
 	j := move(t, store, add(t, store, "a"), job.Preparing)
 	fenced := func(what string, n *jobstore.Node, o jobstore.Ownership) {
 		t.Helper()
-		err := n.PutChunks(t.Context(), o, cut(0, 1, 10), jobstore.Checkpoint{Rows: 10})
+		err := n.PutChunks(t.Context(), o, cut(10, 1, 10), jobstore.Checkpoint{Rows: 20})
 		if !errors.Is(err, jobstore.ErrFenced) {
 			t.Errorf("%s: %v", what, err)
 		}
-		if w := work(t, store, j.ID); w.Chunks != 0 {
-			t.Fatalf("%s: %d chunks were stored", what, w.Chunks)
+		if w := work(t, store, j.ID); w.Chunks != 1 {
+			t.Fatalf("%s: %d chunks are stored, want the first one only", what, w.Chunks)
 		}
 	}
 	first := own(t, a, j)
+	// Once this has worked, the next call is refused by its transaction alone.
+	if err := a.PutChunks(t.Context(), first, cut(0, 1, 10), jobstore.Checkpoint{Rows: 10}); err != nil {
+		t.Fatal(err)
+	}
 	if err := a.Disown(t.Context(), first); err != nil {
 		t.Fatal(err)
 	}
@@ -77,6 +81,9 @@ func (s suite) planFenced(t *testing.T) {
 	reborn := join(t, store, "a")
 	fenced("after the lease is gone", a, second)
 	third := own(t, reborn, j)
+	if err := reborn.PutChunks(t.Context(), third, cut(0, 1, 10), jobstore.Checkpoint{Rows: 10}); err != nil {
+		t.Fatal(err)
+	}
 	move(t, store, j, job.Cancelling)
 	fenced("while cancelling", reborn, third)
 }
