@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -171,7 +172,11 @@ func newExec(w world) *cobra.Command {
 		Short: "Run a command in an environment that lets AWS clients reach the server",
 		Long: `Runs a command and ends with its exit code.
 
-` + envDoc,
+` + envDoc + `
+
+Releases of the AWS CLI before 2.13 and 1.29 take no endpoints from the environment:
+where COMMAND is aws itself, for s3control, s3 or s3api, exec says --endpoint-url to
+it, unless you do. Older boto3 needs it in your program: AWS_ENDPOINT_URL_S3_CONTROL.`,
 		Example: `  stevedore exec -- aws s3control list-jobs --account-id 123456789012
   stevedore exec --ready-file ready.json -- aws s3 ls`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -185,12 +190,35 @@ func newExec(w world) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return runCommand(w, at.environment(w), args)
+			vars := at.environment(w)
+			return runCommand(w, vars, tellEndpoint(args, vars))
 		},
 	}
 	cmd.Flags().SetInterspersed(false) // flags after the command are its own
 	connect.add(cmd, true)
 	return cmd
+}
+
+// tellEndpoint names the endpoint to an AWS CLI on its command line, where every
+// release looks: an old one would call AWS itself.
+func tellEndpoint(args []string, vars []variable) []string {
+	const flag = "--endpoint-url"
+	named := func(arg string) bool { return arg == flag || strings.HasPrefix(arg, flag+"=") }
+	if filepath.Base(args[0]) != "aws" || slices.ContainsFunc(args, named) {
+		return args
+	}
+	endpoints := map[string]string{"s3control": "AWS_ENDPOINT_URL_S3_CONTROL", "s3": "AWS_ENDPOINT_URL_S3", "s3api": "AWS_ENDPOINT_URL_S3"}
+	for _, arg := range args[1:] {
+		name, ok := endpoints[arg]
+		if !ok {
+			continue
+		}
+		if i := slices.IndexFunc(vars, func(v variable) bool { return v.name == name }); i >= 0 {
+			return slices.Insert(slices.Clone(args), 1, flag, vars[i].value)
+		}
+		break
+	}
+	return args
 }
 
 // runCommand runs a command with variables added to our environment. It waits
