@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -31,9 +32,14 @@ type client struct {
 
 // newClient returns a client; close ends its connections.
 func newClient(at *connection) *client {
+	transport := &http.Transport{
+		Proxy:             http.ProxyFromEnvironment,
+		TLSClientConfig:   &tls.Config{RootCAs: at.roots},
+		ForceAttemptHTTP2: true,
+	}
 	return &client{
 		at:     at,
-		http:   &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment}, Timeout: time.Minute},
+		http:   &http.Client{Transport: transport, Timeout: time.Minute},
 		signer: v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true }), // the rule of S3
 	}
 }

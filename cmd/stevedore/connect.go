@@ -3,9 +3,11 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
@@ -63,7 +65,8 @@ type connection struct {
 	account     string
 	region      string
 	credentials aws.Credentials
-	dev         bool // with the key pair of a development server
+	dev         bool           // with the key pair of a development server
+	roots       *x509.CertPool // nil: those of the system
 }
 
 // connect finds out where the server is and who asks.
@@ -85,6 +88,11 @@ func (f *connectFlags) connect(ctx context.Context, w world) (*connection, error
 		s3:       cmp.Or(f.s3, given.S3, w.getenv("AWS_ENDPOINT_URL_S3")),
 		account:  cmp.Or(f.account, given.Account, w.getenv("STEVEDORE_ACCOUNT_ID"), w.getenv("AWS_ACCOUNT_ID"), devAccount),
 		region:   cmp.Or(f.region, given.Region),
+	}
+	if bundle := w.getenv("AWS_CA_BUNDLE"); bundle != "" && u.Scheme == "https" {
+		if c.roots, err = readRoots(bundle); err != nil {
+			return nil, &problem{what: "AWS_CA_BUNDLE: " + err.Error(), code: exitUnreachable, err: err}
+		}
 	}
 	switch {
 	case given.AccessKey != "":
@@ -108,6 +116,19 @@ func (f *connectFlags) connect(ctx context.Context, w world) (*connection, error
 		return c, c.fromSDK(ctx, w)
 	}
 	return c, nil
+}
+
+// readRoots reads the certificates that an https server may be signed with.
+func readRoots(path string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read certificates: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("read certificates: none in %s", path)
+	}
+	return roots, nil
 }
 
 // fromSDK takes credentials and region from where every AWS tool looks.

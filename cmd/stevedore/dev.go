@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -35,12 +37,12 @@ objects are kept: start it again with the same DIR.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return dev(cmd.Context(), w, o) },
 	}
-	fs := cmd.Flags()
-	fs.StringVar(&o.listen, "listen", devListen, "`ADDRESS` of the API; port 0 takes a free one")
-	fs.StringVar(&o.s3Listen, "s3-listen", devS3Listen, "`ADDRESS` of the S3 server; port 0 takes a free one")
-	fs.StringVar(&o.data, "data", "", "`DIR` that keeps jobs and objects; default a temporary one, removed at the end")
-	fs.IntVar(&o.seed, "seed", 0, "`N` small objects in bucket demo, listed in s3://manifests/manifest.csv; also an empty bucket reports")
-	fs.StringVar(&o.readyFile, "ready-file", "", "`PATH` that gets endpoints and keys as JSON once everything answers")
+	flags := cmd.Flags()
+	flags.StringVar(&o.listen, "listen", devListen, "`ADDRESS` of the API; port 0 takes a free one")
+	flags.StringVar(&o.s3Listen, "s3-listen", devS3Listen, "`ADDRESS` of the S3 server; port 0 takes a free one")
+	flags.StringVar(&o.data, "data", "", "`DIR` that keeps jobs and objects; default a temporary one, removed at the end")
+	flags.IntVar(&o.seed, "seed", 0, "`N` small objects in bucket demo, listed in s3://manifests/manifest.csv; also an empty bucket reports")
+	flags.StringVar(&o.readyFile, "ready-file", "", "`PATH` that gets endpoints and keys as JSON once everything answers")
 	o.logging.add(cmd, "warn")
 	return cmd
 }
@@ -58,6 +60,17 @@ func dev(ctx context.Context, w world, o devOptions) (err error) {
 	logger, err := o.logging.logger(w.stderr)
 	if err != nil {
 		return err
+	}
+	defer func() {
+		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+			err = nil // asked to stop before everything was ready
+		}
+	}()
+	if o.readyFile != "" {
+		// One that a killed server has left would tell of ports nobody listens on.
+		if err := os.Remove(o.readyFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove the old ready file: %w", err)
+		}
 	}
 	d, err := startDev(ctx, o.data, o.listen, o.s3Listen, logger)
 	if err != nil {
@@ -123,7 +136,8 @@ func devBlock(w world, d *devServer, o devOptions, etag string) string {
 			demoBucket, thousands(int64(o.seed)), manifestsBucket, manifestKey)
 	}
 
-	program, where := programName(w), whereFlags(r, o)
+	program := programName(w)
+	where, whereAPI := whereFlags(r, o)
 	fmt.Fprintf(&b, `
 AWS CLI, unmodified:
 
@@ -141,8 +155,8 @@ AWS CLI, unmodified:
 	fmt.Fprintf(&b, `
 Our own client:
 
-  %[1]s job%[2]s list
-  %[1]s job%[2]s watch JOB-ID
+  %[1]s job list%[2]s
+  %[1]s job watch%[2]s JOB-ID
 
 boto3:
 
@@ -154,20 +168,22 @@ boto3:
   jobs.meta.events.register('before-sign.s3-control', lambda request, **kw: setattr(
       request, 'url', re.sub(r'://\d{12}\.', '://', request.url, count=1)))
   print(jobs.list_jobs(AccountId='%[8]s')['Jobs'])
-`, program, where, r.Region, r.AccessKey, r.SecretKey, r.S3, r.API, r.Account)
+`, program, whereAPI, r.Region, r.AccessKey, r.SecretKey, r.S3, r.API, r.Account)
 	return b.String()
 }
 
 // whereFlags are the flags our client needs to find a server that is not at the
-// default addresses.
-func whereFlags(r ready, o devOptions) string {
+// default addresses, with its store and for the API alone.
+func whereFlags(r ready, o devOptions) (both, api string) {
 	switch {
 	case r.API == "http://"+devListen && r.S3 == "http://"+devS3Listen:
-		return ""
+		return "", ""
 	case o.readyFile != "":
-		return " --ready-file " + quoteShell(o.readyFile)
+		file := " --ready-file " + quoteShell(o.readyFile)
+		return file, file
 	}
-	return " --endpoint-url " + r.API + " --s3-endpoint-url " + r.S3
+	api = " --endpoint-url " + r.API
+	return api + " --s3-endpoint-url " + r.S3, api
 }
 
 func roleARN(account string) string { return "arn:aws:iam::" + account + ":role/stevedore" }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -75,17 +74,14 @@ func usagef(format string, args ...any) *problem {
 	return &problem{what: fmt.Sprintf(format, args...), code: exitUsage}
 }
 
-// report tells of err and returns the exit code it means.
-func report(stderr io.Writer, err error) int {
+// tell says on stderr what went wrong and returns the exit code it means.
+func tell(stderr io.Writer, err error) int {
 	if err == nil {
 		return exitOK
 	}
 	p, ok := errors.AsType[*problem](err)
 	if !ok {
 		p = &problem{what: err.Error(), code: exitFailed}
-		if errors.Is(err, context.Canceled) {
-			p = &problem{what: "interrupted", code: exitInterrupted}
-		}
 	}
 	if p.silent {
 		return p.code

@@ -47,6 +47,7 @@ func (c *client) explain(w world, what string, err error) error {
 		p.try = try(w, "job list") + " (jobs are per account and region: now " + c.at.account + ", " + c.at.region + ")"
 	case e.Code == controlapi.JobStatus || e.Code == controlapi.Idempotency:
 		p.code = exitConflict
+		p.try = try(w, "job describe") + ", to see how it stands"
 	case e.Status == http.StatusNotFound || e.Status == http.StatusMethodNotAllowed:
 		p.try = "--endpoint-url: is that the job API?"
 	case e.Status/100 == 4 && e.Code != controlapi.SlowDown && e.Status != http.StatusTooManyRequests:

@@ -84,7 +84,7 @@ func (c *jobCommands) withJobs(ctx context.Context, given []string, do func(api 
 				err = do(api, id)
 			}
 			if last != nil && err != nil {
-				report(c.w.stderr, last)
+				tell(c.w.stderr, last)
 			}
 			if err != nil {
 				last = err

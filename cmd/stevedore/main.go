@@ -8,6 +8,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"os/signal"
@@ -51,9 +52,13 @@ func run(ctx context.Context, args []string, w world) int {
 	cmd := newRoot(w, &started)
 	cmd.SetArgs(args)
 	err := cmd.ExecuteContext(ctx)
-	if err != nil && !started {
-		// Flags and arguments did not parse: no command of ours has run.
+	switch {
+	case err != nil && !started: // flags and arguments did not parse
 		err = &problem{what: err.Error(), try: try(w, "--help"), code: exitUsage}
+	case ctx.Err() != nil && errors.Is(err, context.Canceled), ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
+		if p, ok := errors.AsType[*problem](err); !ok || p.code != exitInterrupted {
+			err = &problem{what: "interrupted", code: exitInterrupted, err: err}
+		}
 	}
-	return report(w.stderr, err)
+	return tell(w.stderr, err)
 }

@@ -87,6 +87,9 @@ func serve(ctx context.Context, c service.Config) error {
 	}
 	s, err := service.Start(ctx, c)
 	if err != nil {
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // asked to stop before it had begun
+		}
 		return startProblem(err)
 	}
 	select {
@@ -121,8 +124,6 @@ func startProblem(err error) error {
 	} else if errors.Is(err, service.ErrNoCredentials) {
 		p.code = exitInvalid
 		p.try = "AWS_ENDPOINT_URL_S3=... AWS_ACCESS_KEY_ID=... AWS_SECRET_ACCESS_KEY=... stevedore serve"
-	} else if errors.Is(err, context.Canceled) {
-		return context.Canceled
 	}
 	return p
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -143,7 +144,7 @@ func (c *jobCommands) progressOf(id string, o watchOptions) (func(*controlapi.Jo
 // watchLine is a line of a log that people and scripts can read.
 func watchLine(id string, s sample, p pace) string {
 	line := fmt.Sprintf("%s job=%s status=%s done=%d total=%d pct=%s ok=%d failed=%d",
-		time.Now().UTC().Format(time.RFC3339), shortID(id), s.label, s.done, s.total, percentage(s), s.done-s.failed, s.failed)
+		time.Now().UTC().Format(time.RFC3339), shortID(id), s.label, s.done, s.total, strings.TrimSuffix(percentage(s), "%"), s.done-s.failed, s.failed)
 	if p.rate >= 0 {
 		line += fmt.Sprintf(" rate=%.0f/s eta=%s", p.rate, eta(p))
 	}
