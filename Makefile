@@ -24,7 +24,7 @@ test: tools fmt vet race ## install what the tests need, then format, vet and te
 
 check: test lint tidy ## test, and everything a change is read for
 
-tools: ## install a C compiler and the AWS CLI where they are missing (Debian)
+tools: ## install a C compiler, the AWS CLI and boto3 where they are missing (Debian)
 	@.ci/tools
 
 fmt: ## fail if a file is not formatted
