@@ -109,10 +109,15 @@ func (k *Keeper) expire(ctx context.Context, s job.Summary, now time.Time) error
 }
 
 func days(d time.Duration) string {
-	if day := 24 * time.Hour; d%day == 0 {
+	const day = 24 * time.Hour
+	switch {
+	case d == day:
+		return "1 day"
+	case d%day == 0:
 		return fmt.Sprintf("%d days", d/day)
+	default:
+		return d.String()
 	}
-	return d.String()
 }
 
 // sleep waits and reports false if ctx ended first.
