@@ -82,7 +82,7 @@ func (c *checker) value(v reflect.Value, path, rules string) {
 			c.value(v.Elem(), path, rules)
 		}
 	case reflect.Struct:
-		if _, isTime := v.Interface().(time.Time); !isTime {
+		if v.Type() != reflect.TypeFor[time.Time]() {
 			c.members(v, path)
 		}
 	case reflect.Slice:
@@ -112,7 +112,7 @@ func (c *checker) value(v reflect.Value, path, rules string) {
 		if v.Len() == 0 {
 			return
 		}
-		if legal, ok := v.Interface().(interface{ Values() []string }); ok {
+		if legal, ok := reflect.TypeAssert[interface{ Values() []string }](v); ok {
 			c.oneOf(v.String(), legal.Values(), path)
 		}
 		c.text(v.String(), path, rules)
@@ -169,10 +169,8 @@ func (c *checker) items(n int, path, rules string, absent bool) {
 }
 
 func (c *checker) oneOf(s string, legal []string, path string) {
-	for _, l := range legal {
-		if s == l {
-			return
-		}
+	if slices.Contains(legal, s) {
+		return
 	}
 	c.addf(path, "%q is not one of %s", shorten(s), strings.Join(legal, ", "))
 }

@@ -1,25 +1,42 @@
 package job
 
-// The enumerations of the API model. Values names the legal ones, for Check;
-// the empty string means the member was not given.
+// The enumerations of the API model. Values names the legal ones, for Check; the
+// empty string means that the member was not given.
 type (
-	CannedAccessControlList   string // canned ACL
-	MetadataDirective         string // whether a copy keeps the source's metadata
-	StorageClass              string // storage class of an object
-	ObjectLockLegalHoldStatus string // legal hold on or off
-	ObjectLockMode            string // GOVERNANCE can be bypassed, COMPLIANCE cannot
-	ChecksumAlgorithm         string // checksum over an object's bytes
-	ChecksumType              string // over the whole object or over its parts' checksums
-	SSEAlgorithm              string // server-side encryption of a copy
-	GranteeType               string // how a grantee is named
-	Permission                string // what a grant allows
-	Tier                      string // how fast a restore goes
-	ManifestFormat            string // format of a manifest given by the user
-	GeneratedManifestFormat   string // format of a manifest we generate
-	Field                     string // column of a CSV manifest
-	ReportFormat              string // format of the completion report
-	ReportScope               string // which tasks the report lists
-	ReplicationStatus         string // replication status of an object, as a filter
+	// CannedAccessControlList is a canned ACL.
+	CannedAccessControlList string
+	// MetadataDirective says whether a copy keeps the source's metadata.
+	MetadataDirective string
+	// StorageClass is the storage class of an object.
+	StorageClass string
+	// ObjectLockLegalHoldStatus is whether a legal hold is on.
+	ObjectLockLegalHoldStatus string
+	// ObjectLockMode is how firm a retention is: GOVERNANCE can be bypassed, COMPLIANCE cannot.
+	ObjectLockMode string
+	// ChecksumAlgorithm is a checksum over an object's bytes.
+	ChecksumAlgorithm string
+	// ChecksumType is over the whole object or over its parts' checksums.
+	ChecksumType string
+	// SSEAlgorithm is the server-side encryption of a copy.
+	SSEAlgorithm string
+	// GranteeType is how a grantee is named.
+	GranteeType string
+	// Permission is what a grant allows.
+	Permission string
+	// Tier is how fast a restore goes.
+	Tier string
+	// ManifestFormat is the format of a manifest the user gives.
+	ManifestFormat string
+	// GeneratedManifestFormat is the format of a manifest we generate.
+	GeneratedManifestFormat string
+	// Field is a column of a CSV manifest.
+	Field string
+	// ReportFormat is the format of the completion report.
+	ReportFormat string
+	// ReportScope is which tasks the report lists.
+	ReportScope string
+	// ReplicationStatus is the replication status of an object, as a filter.
+	ReplicationStatus string
 )
 
 // Values the code branches on.

@@ -6,25 +6,25 @@ import (
 )
 
 var (
-	// ErrNotFound: there is no such job, or it is another account's or Region's.
+	// ErrNotFound says that there is no such job, or it is another account's or Region's.
 	ErrNotFound = errors.New("the specified job does not exist")
-	// ErrTokenReused: the client token made another job from a different request.
+	// ErrTokenReused says that the client token made another job from a different request.
 	ErrTokenReused = errors.New("the client request token was used before with a different request")
-	// ErrTerminal: the job has ended and cannot be changed any more.
+	// ErrTerminal says that the job has ended and cannot be changed any more.
 	ErrTerminal = errors.New("the job has ended")
-	// ErrUnavailable: the job store cannot take writes now; nothing was changed,
+	// ErrUnavailable says that the job store cannot take writes now; nothing was changed,
 	// or the same call may be repeated safely.
 	ErrUnavailable = errors.New("the job store is not available")
 )
 
-// StatusError: a job in From cannot be moved to Want.
+// StatusError says that a job in From cannot be moved to Want.
 type StatusError struct{ From, Want Status }
 
 func (e *StatusError) Error() string {
 	return fmt.Sprintf("a job in status %s cannot be set to %s", e.From, e.Want)
 }
 
-// DeniedError: the caller may not do this; Message is for the caller.
+// DeniedError says that the caller may not do this; Message is for the caller.
 type DeniedError struct{ Message string }
 
 func (e *DeniedError) Error() string { return e.Message }

@@ -1,6 +1,8 @@
 package job
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -205,8 +207,8 @@ func (t *Tally) Add(u Tally) {
 	t.Succeeded += u.Succeeded
 	t.Failed += u.Failed
 	t.Retried += u.Retried
-	for code, c := range u.Codes {
-		t.addCode(code, c)
+	for _, code := range slices.Sorted(maps.Keys(u.Codes)) { // which codes are kept must not hang on chance
+		t.addCode(code, u.Codes[code])
 	}
 }
 
@@ -225,7 +227,7 @@ func (t *Tally) addCode(code string, c CodeTally) {
 	sum.Count += c.Count
 	for _, s := range c.Samples {
 		if len(sum.Samples) < maxSamples {
-			sum.Samples = append(sum.Samples[:len(sum.Samples):len(sum.Samples)], s)
+			sum.Samples = append(slices.Clip(sum.Samples), s)
 		}
 	}
 	t.Codes[code] = sum

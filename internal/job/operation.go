@@ -67,7 +67,7 @@ func (o Operation) Name() OperationName {
 
 // LambdaInvoke calls a function once per object.
 type LambdaInvoke struct {
-	FunctionArn             string            `json:",omitzero" check:"len=1..1024,pattern=function" required:"true"` //nolint:revive // the API's spelling
+	FunctionArn             string            `json:",omitzero" check:"len=1..1024,pattern=function" required:"true"`
 	InvocationSchemaVersion string            `json:",omitzero" check:"len=1..64"`
 	UserArguments           map[string]string `json:",omitzero" check:"items=1..10,keylen=1..64,len=0..1024"`
 }
@@ -212,6 +212,6 @@ type ObjectEncryption struct {
 
 // UpdateSSEKMS names the KMS key to encrypt with.
 type UpdateSSEKMS struct {
-	KMSKeyArn        string `json:",omitzero" check:"len=20..2048,pattern=kmsKey" required:"true"` //nolint:revive // the API's spelling
+	KMSKeyArn        string `json:",omitzero" check:"len=20..2048,pattern=kmsKey" required:"true"`
 	BucketKeyEnabled *bool  `json:",omitzero"`
 }

@@ -12,7 +12,7 @@ type Spec struct {
 	Manifest             *Manifest          `json:",omitzero"`
 	Description          string             `json:",omitzero" check:"len=1..256"`
 	Priority             int32              `check:"range=0..2147483647" required:"true"`
-	RoleArn              string             `check:"len=1..2048,pattern=role" required:"true"` //nolint:revive // the API's spelling
+	RoleArn              string             `check:"len=1..2048,pattern=role" required:"true"`
 	Tags                 []Tag              `json:",omitzero"`
 	ManifestGenerator    *ManifestGenerator `json:",omitzero"`
 }
@@ -37,8 +37,8 @@ type ManifestSpec struct {
 
 // ManifestLocation is the object that holds a manifest, pinned by its ETag.
 type ManifestLocation struct {
-	ObjectArn       string `check:"len=1..2000,pattern=s3" required:"true"` //nolint:revive // the API's spelling
-	ObjectVersionId string `json:",omitzero" check:"len=1..2000"`           //nolint:revive // the API's spelling
+	ObjectArn       string `check:"len=1..2000,pattern=s3" required:"true"`
+	ObjectVersionId string `json:",omitzero" check:"len=1..2000"` //nolint:revive // the API's spelling
 	ETag            string `check:"len=1..1024" required:"true"`
 }
 
@@ -121,13 +121,13 @@ type ObjectEncryptionFilter struct {
 
 // SSEKMSFilter keeps objects encrypted under SSE-KMS.
 type SSEKMSFilter struct {
-	KmsKeyArn        string `json:",omitzero" check:"len=20..2048,pattern=kmsKey"` //nolint:revive // the API's spelling
+	KmsKeyArn        string `json:",omitzero" check:"len=20..2048,pattern=kmsKey"`
 	BucketKeyEnabled *bool  `json:",omitzero"`
 }
 
 // DSSEKMSFilter keeps objects encrypted twice under KMS.
 type DSSEKMSFilter struct {
-	KmsKeyArn string `json:",omitzero" check:"len=20..2048,pattern=kmsKey"` //nolint:revive // the API's spelling
+	KmsKeyArn string `json:",omitzero" check:"len=20..2048,pattern=kmsKey"`
 }
 
 // SSEC keeps objects encrypted with the customer's own key; it has no members.
