@@ -96,7 +96,7 @@ func (c *chunkRun) work(soft, hard context.Context) {
 			}
 			state := ended
 			out := &win.rows.outcomes[i]
-			if err := w.do(hard, c.job, win.rows.batch.Row(int(i)), out); err != nil {
+			if err := w.do(soft, hard, c.job, win.rows.batch.Row(int(i)), out); err != nil {
 				// Nothing behind this row can be committed any more.
 				state = unsettled
 				c.breaks.Do(func() { c.broken = err })
@@ -125,7 +125,7 @@ type worker struct {
 }
 
 // do does one task. An error means that it has no outcome.
-func (w *worker) do(ctx context.Context, j *Job, row manifest.Row, out *job.Outcome) (err error) {
+func (w *worker) do(soft, ctx context.Context, j *Job, row manifest.Row, out *job.Outcome) (err error) {
 	defer func() {
 		if p := recover(); p != nil { // a bug costs its task, not the process
 			*out = job.Outcome{Failed: true, HTTPStatus: 500, Code: job.CodeInternal, Message: fmt.Sprintf("panic: %v", p), Attempts: 1}
@@ -135,7 +135,7 @@ func (w *worker) do(ctx context.Context, j *Job, row manifest.Row, out *job.Outc
 	if w.bucket != string(row.Bucket) {
 		w.bucket = string(row.Bucket)
 	}
-	w.task = operation.Task{Bucket: w.bucket, Key: row.Key, VersionID: row.VersionID}
+	w.task = operation.Task{Bucket: w.bucket, Key: row.Key, RawKey: row.RawKey, VersionID: row.VersionID}
 	if j.Layout.HasVersionID() {
 		keeps, err := j.Versions.keeps(ctx, w.bucket)
 		switch {
@@ -151,7 +151,13 @@ func (w *worker) do(ctx context.Context, j *Job, row manifest.Row, out *job.Outc
 			return nil
 		}
 	}
-	return j.Operation.Do(ctx, &w.task, w.scratch, out)
+	err = j.Operation.Do(ctx, &w.task, w.scratch, out)
+	if _, failed := errors.AsType[*job.FailedError](err); err != nil && !failed && ctx.Err() == nil && errors.Is(context.Cause(soft), ErrEnding) {
+		// It gave up since the job ends, and it will not be done again.
+		*out = job.Outcome{Failed: true, HTTPStatus: 500, Code: job.CodeInternal, Message: ErrEnding.Error(), Attempts: 1}
+		return nil
+	}
+	return err
 }
 
 // commitUntil takes in outcomes and commits them, until everybody else is idle
@@ -255,7 +261,7 @@ func (s *segment) reset() {
 
 // commit writes the report parts of the segment and then, in one transaction,
 // the segment, the counters and the rest of the chunk. A crash in between leaves
-// parts that the next attempt overwrites: their names hang on the row only.
+// parts that no segment counts; they are deleted with the others at the end.
 func (c *chunkRun) commit(hard context.Context) error {
 	s := &c.segment
 	seg := job.Segment{

@@ -14,15 +14,15 @@ import (
 // outcome: what has been done must not be missing in the report.
 var ErrEnding = errors.New("the job was stopped")
 
-// lastTry bounds how long a task may go on that no answer was seen of when soft
-// ended.
+// lastTry bounds how long a task may go on that had not had its first attempt
+// when soft ended.
 const lastTry = 30 * time.Second
 
 // Client is the object store as the tasks of one job see it. When soft ends, a
-// task stops retrying at the next attempt boundary (states.md section 11). One
-// that was answered by then has failed, with that answer, if the cause is
-// ErrEnding; else it has no outcome and is done again. One that had to wait for
-// its first attempt still gets it.
+// task stops retrying at the next attempt boundary (states.md section 11). If the
+// cause is ErrEnding it has failed, by what its last attempt came to; else it has
+// no outcome and is done again. One that waits for its first attempt still gets
+// its turn.
 type Client struct {
 	store operation.Client
 	soft  context.Context //nolint:containedctx // of the job, not of a call
@@ -39,8 +39,7 @@ func (c *Client) Do(hard context.Context, req *objectstore.Request, res *objects
 	if !res.Interrupted() || hard.Err() != nil {
 		return
 	}
-	if res.Attempts == 0 || res.Attempts == 1 && res.Status == 0 && res.Code != "RequestTimeout" {
-		// It waited for its turn, or for a connection.
+	if res.Attempts == 0 {
 		ctx, cancel := context.WithTimeout(hard, lastTry)
 		defer cancel()
 		c.store.Do(ctx, req, res)

@@ -164,9 +164,12 @@ func (r *Runner) Chunk(soft, hard context.Context, j *Job, claim Claim) error {
 		stop()
 	}
 	<-idle
+	failed, isFailed := errors.AsType[*job.FailedError](c.broken)
 	switch {
 	case err != nil:
 		return err
+	case isFailed && hard.Err() == nil:
+		return failed
 	case drain.Err() != nil || c.rest.Rows == 0:
 		return context.Cause(hard)
 	case readErr != nil:

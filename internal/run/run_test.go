@@ -200,6 +200,49 @@ func TestATaskWithoutOutcomeEndsTheChunk(t *testing.T) {
 	})
 }
 
+// A task may find that the whole job must fail.
+func TestATaskFailsTheJob(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 50_000, do(func(_ context.Context, key string, out *job.Outcome) error {
+			if number(key) >= 700 {
+				return &job.FailedError{Reason: job.Fail("Reason", "text")}
+			}
+			settle(out, false)
+			return nil
+		}))
+		err := run.New(run.Config{}).Chunk(t.Context(), t.Context(), b.job, b.book.claim())
+		failed, is := errors.AsType[*job.FailedError](err)
+		if !is || failed.Reason.FailureCode != "Reason" || b.book.tally.Succeeded != 700 {
+			t.Errorf("%v, tally %+v", err, b.book.tally)
+		}
+		b.check(t, func(int64) bool { return false })
+	})
+}
+
+// A task that gives up because the job ends is reported as failed: it is not done
+// again. In any other drain it has no outcome.
+func TestGivingUpAtTheEnd(t *testing.T) {
+	t.Parallel()
+	check := func(cause error, failed int64) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			soft, drain := context.WithCancelCause(t.Context())
+			b := newBench(t, 10, do(func(context.Context, string, *job.Outcome) error {
+				<-soft.Done()
+				return context.Cause(soft)
+			}))
+			time.AfterFunc(time.Second, func() { drain(cause) })
+			err := run.New(run.Config{Workers: 3}).Chunk(soft, t.Context(), b.job, b.book.claim())
+			if got := b.book.tally; err != nil || got.Failed != failed || got.Codes[job.CodeInternal].Count != failed || got.Succeeded != 0 {
+				t.Errorf("%v: %v, tally %+v", cause, err, got)
+			}
+		})
+	}
+	check(run.ErrEnding, 3)
+	check(errors.New("paused"), 0)
+}
+
 func TestAPanicCostsItsTask(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, 600, do(func(_ context.Context, key string, out *job.Outcome) error {

@@ -103,7 +103,9 @@ func (s *Scheduler) prepare(ctx context.Context, w *work) error {
 	if err != nil {
 		return err
 	}
-	op, err := operation.New(j.Spec.Operation, run.NewClient(store, w.soft))
+	op, err := operation.New(j.Spec.Operation, operation.Env{
+		Client: run.NewClient(store, w.soft), Objects: store, Job: &j, Soft: w.soft,
+	})
 	if err != nil {
 		return unsupported(err)
 	}

@@ -11,7 +11,7 @@ import (
 // brings it to the same end.
 func TestRestartInEveryPhase(t *testing.T) {
 	t.Parallel()
-	const n = 3300
+	const n = 1100 // two chunks
 	tasks := s3test.Match{Op: "PutObjectTagging", Skip: n / 2}
 	for phase, at := range map[string]s3test.Match{
 		"manifest looked for":   {Op: "HeadObject", Bucket: "manifests"},
@@ -94,12 +94,12 @@ func TestRestartWhileAJobIsCalledOff(t *testing.T) {
 func TestManyCrashes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	const n = 4000
+	const n = 1500
 	keys := w.seed(n)
 	w.up()
 	id := w.create(w.spec(keys))
 	w.run()
-	for range 8 {
+	for range 5 {
 		gate := s3test.NewGate()
 		fault := w.s3.Fault(s3test.Match{Op: "PutObjectTagging", Skip: 150}, s3test.Block(gate))
 		w.arrived(gate)

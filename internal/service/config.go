@@ -9,9 +9,11 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -126,6 +128,9 @@ func LoadConfig(path string) (Config, error) {
 	if err := d.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
 		return Config{}, fmt.Errorf("read configuration %s: %w", path, err)
 	}
+	if err := d.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return Config{}, fmt.Errorf("read configuration %s: a second document after --- would be ignored; there must be one only", path)
+	}
 	c.fill()
 	if err := c.Validate(); err != nil {
 		return Config{}, fmt.Errorf("configuration %s: %w", path, err)
@@ -159,6 +164,14 @@ func (c *Config) Validate() error {
 		if !account.MatchString(k.Account) {
 			bad("keys[%d]: account %q is not a 12-digit account id", i, k.Account)
 		}
+	}
+	if c.Store.Endpoint != "" {
+		if u, err := url.Parse(c.Store.Endpoint); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" {
+			bad("store.endpoint: %q is not an endpoint such as https://s3.example.com", c.Store.Endpoint)
+		}
+	}
+	if c.ReportSSE != "AES256" && c.ReportSSE != "none" {
+		bad("report_sse: %q is neither AES256 nor none", c.ReportSSE)
 	}
 	if (c.Store.AccessKey == "") != (c.Store.SecretKey == "") {
 		bad("store: access_key and secret_key must be given together")

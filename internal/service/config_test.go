@@ -198,6 +198,10 @@ func TestWrongConfigurations(t *testing.T) {
 	}
 	// Unknown keys, at every depth, by line.
 	check("listen: 127.0.0.1:0\nfoo: 1\n", "config.yaml", "line 2", "foo")
+	check("listen: 127.0.0.1:0\n---\nfoo: 1\n", "second document")
+	check("report_sse: aes\n", "report_sse", `"aes"`)
+	check("store: {endpoint: \"127.0.0.1:9000\"}\n", "store.endpoint", "127.0.0.1:9000")
+	check("store: {endpoint: \"http://h/path\"}\n", "store.endpoint", "h/path")
 	check("chunks: 4\nstore:\n  region: x\n  endpont: http://s3\n", "line 4", "endpont")
 	check("keys:\n  - access_key: a\n    secret: b\n", "line 3", "secret")
 	check("Listen: 127.0.0.1:0\n", "line 1", "Listen")
