@@ -40,7 +40,7 @@ func (r *recorder) Do(_ context.Context, req *objectstore.Request, res *objectst
 func do(t testing.TB, op job.Operation, task operation.Task) *recorder {
 	t.Helper()
 	r := new(recorder)
-	o, err := operation.New(op, r)
+	o, err := operation.New(op, operation.Env{Client: r})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ package operation
 
 import (
 	"context"
+	"io"
 
 	"stevedore/internal/job"
 	"stevedore/internal/objectstore"
@@ -22,6 +23,7 @@ import (
 type Task struct {
 	Bucket    string
 	Key       []byte // decoded
+	RawKey    []byte // as the manifest has it, URL-encoded
 	VersionID []byte // decoded; empty for the current version
 }
 
@@ -34,10 +36,46 @@ type Operation interface {
 	// was closed first: out is left alone, and nothing may be counted. The task
 	// may have had its effect all the same; every operation can be repeated.
 	// A task that failed is no error.
+	//
+	// A *job.FailedError means that the whole job must fail: no task of it can
+	// succeed.
 	Do(ctx context.Context, t *Task, s *Scratch, out *job.Outcome) error
 }
 
-// A Client is what an operation needs of an object store.
+// Env is what the operations of one job are made with.
+type Env struct {
+	Client    Client    // sends the requests, wherever their buckets are; stops retrying when the job is stopped
+	Objects   Objects   // for all that a Client does not do
+	Functions Functions // for LambdaInvoke; nil: there are none
+	Job       *job.Job  // whose tasks are to be done; not to be changed any more
+	// Soft ends when the job is to stop taking tasks, at the latest with the
+	// context of Do. What takes long then gives up and leaves its task without an
+	// outcome. Nil: never.
+	Soft context.Context //nolint:containedctx // of the job, not of a call
+}
+
+// Objects are the calls of an object store that operations make beside those of
+// Client: with answers that have more than a short body.
+type Objects interface {
+	Head(ctx context.Context, o objectstore.Object) (objectstore.Info, error)
+	Open(ctx context.Context, o objectstore.Object, offset, length int64) (io.ReadCloser, objectstore.Info, error)
+	Versioning(ctx context.Context, bucket string) (string, error)
+}
+
+// Functions are what LambdaInvoke can call.
+type Functions interface {
+	// Invoke calls a function, named as in the job, and waits for its answer.
+	Invoke(ctx context.Context, function string, payload []byte) (FunctionAnswer, error)
+}
+
+// FunctionAnswer is what a function, or who runs it, had to say.
+type FunctionAnswer struct {
+	Status  int    // HTTP status of the call
+	Error   string // X-Amz-Function-Error: the function failed, and Payload says how
+	Payload []byte
+}
+
+// A Client sends S3 requests to an object store.
 type Client interface {
 	// Do sends req, repeats it where that may help, and tells in res what came
 	// of it. It may be called concurrently; req is only read.
@@ -63,17 +101,17 @@ func (e *UnsupportedError) Error() string {
 	return "operation " + string(e.Name) + " is not implemented by this server yet"
 }
 
-// New returns the operation op asks for, to be done with c. op must be valid
-// (see job.Spec.Validate) and must not change any more. The error is an
-// *UnsupportedError.
-func New(op job.Operation, c Client) (Operation, error) {
+// New returns the operation op asks for, to be done with env. op must be valid
+// (see job.Spec.Validate) and must not change any more. To learn whether there is
+// such an operation the zero Env will do. The error is an *UnsupportedError.
+func New(op job.Operation, env Env) (Operation, error) {
 	switch {
 	case op.S3PutObjectTagging != nil:
-		return newPutTagging(op.S3PutObjectTagging, c), nil
+		return newPutTagging(op.S3PutObjectTagging, env.Client), nil
 	case op.S3DeleteObjectTagging != nil:
-		return newDeleteTagging(c), nil
+		return newDeleteTagging(env.Client), nil
 	case op.S3PutObjectCopy != nil:
-		return newCopy(op.S3PutObjectCopy, c), nil
+		return newCopy(op.S3PutObjectCopy, env.Client), nil
 	default:
 		return nil, &UnsupportedError{Name: op.Name()}
 	}

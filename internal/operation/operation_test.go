@@ -33,7 +33,7 @@ func TestUnsupported(t *testing.T) {
 		{S3ComputeObjectChecksum: &job.S3ComputeObjectChecksum{}},
 		{S3UpdateObjectEncryption: &job.S3UpdateObjectEncryption{}},
 	} {
-		o, err := operation.New(op, new(recorder))
+		o, err := operation.New(op, operation.Env{Client: new(recorder)})
 		if e, ok := errors.AsType[*operation.UnsupportedError](err); !ok || e.Name != op.Name() || o != nil {
 			t.Errorf("%s: got %v, %v", op.Name(), o, err)
 			continue
@@ -237,7 +237,7 @@ func TestAllocations(t *testing.T) {
 func BenchmarkDo(b *testing.B) {
 	for name, op := range tasks() {
 		b.Run(name, func(b *testing.B) {
-			o, err := operation.New(op, nothing{})
+			o, err := operation.New(op, operation.Env{Client: nothing{}})
 			if err != nil {
 				b.Fatal(err)
 			}

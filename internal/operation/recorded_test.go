@@ -108,7 +108,7 @@ func newStore(t *testing.T, h http.HandlerFunc) *objectstore.Store {
 
 func newOperation(t *testing.T, op job.Operation, c operation.Client) operation.Operation {
 	t.Helper()
-	o, err := operation.New(op, c)
+	o, err := operation.New(op, operation.Env{Client: c})
 	if err != nil {
 		t.Fatal(err)
 	}
