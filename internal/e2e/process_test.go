@@ -34,22 +34,26 @@ func cleanEnv(more ...string) []string {
 
 // process is a running server.
 type process struct {
-	cmd    *exec.Cmd
-	done   chan struct{}
-	log    *os.File
-	stdout bytes.Buffer // to be read once it is done
+	cmd      *exec.Cmd
+	done     chan struct{}
+	log, out *os.File
 }
 
-// start starts the binary; its log goes to the end of a file.
+// start starts the binary. What it logs goes to the end of a file, and what it
+// prints to another beside it.
 func start(t *testing.T, log string, env []string, args ...string) *process {
 	t.Helper()
 	file, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{done: make(chan struct{}), log: file}
+	out, err := os.Create(log + ".out")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{done: make(chan struct{}), log: file, out: out}
 	p.cmd = exec.Command(binary, args...)
-	p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = env, &p.stdout, file
+	p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = env, out, file
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -93,6 +97,17 @@ func (p *process) kill() {
 	p.cmd.Process.Kill()
 	<-p.done
 	p.log.Close()
+	p.out.Close()
+}
+
+// printed is what the process has printed so far.
+func (p *process) printed(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(p.out.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // terminate asks the process to end and returns its exit code.
