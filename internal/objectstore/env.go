@@ -15,7 +15,7 @@ import (
 
 // ConfigFromEnv reads endpoint, region and credentials the way every AWS tool does: AWS_ENDPOINT_URL_S3,
 // AWS_ENDPOINT_URL, AWS_REGION, AWS_PROFILE, AWS_ACCESS_KEY_ID and so on, the shared configuration files, the
-// credentials of the machine. AWS_CA_BUNDLE names further roots for TLS. It does not fetch the credentials yet.
+// credentials of the machine. AWS_CA_BUNDLE names the roots for TLS, instead of the system's. It does not fetch the credentials yet.
 func ConfigFromEnv(ctx context.Context) (Config, error) {
 	loaded, err := config.LoadDefaultConfig(ctx)
 	if err != nil {
