@@ -1,6 +1,6 @@
 # The default target lists the others.
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check tools fmt vet race unit lint tidy fuzz bench test-clients clean
+.PHONY: help build demo test check tools fmt vet race unit lint tidy fuzz bench test-clients test-js clean
 
 GO       ?= go
 PKG      ?= ./...
@@ -58,6 +58,12 @@ bench: ## the benchmarks of PKG (default: all)
 
 test-clients: tools ## only the tests that drive the real binary with real clients
 	$(GO) test -race -count=1 ./internal/e2e/...
+
+# Not part of test: it takes npm, and packages from npm's registry.
+test-js: ## drive the real binary with the AWS SDK for JavaScript (node 20, npm)
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
+	$(GO) build -o "$$dir/stevedore" ./cmd/stevedore && cp -r internal/e2e/js/. "$$dir" && cd "$$dir" && \
+	npm ci --silent && STEVEDORE="$$dir/stevedore" node --test
 
 clean: ## remove what was built
 	rm -rf bin dist
