@@ -35,6 +35,9 @@ func failed(code, text string, err error) error {
 	return &job.FailedError{Reason: job.Fail(code, text), Err: err}
 }
 
+// maxTasks is how many rows a manifest may have (states.md section 10).
+const maxTasks = 20_000_000_000
+
 const (
 	// minChunk and maxChunk bound the rows of a chunk; between them a manifest
 	// becomes about wantChunks of them (engine.md section 5).
@@ -166,6 +169,9 @@ func (p *planner) end(ctx context.Context, chunk job.Chunk, rows *manifest.CSV, 
 		p.at.Chunks++
 		chunk.End = next.Offset
 		p.pending = append(p.pending, chunk)
+	}
+	if p.at.Rows > maxTasks {
+		return failed(job.CodeInvalidManifest, "The S3 Batch Operations job failed because it contains more keys than the maximum allowed in a single job", nil)
 	}
 	if len(p.pending) == 0 || !last && len(p.pending) < saveChunks && time.Since(p.saved) < saveEvery {
 		return nil

@@ -335,6 +335,19 @@ func TestFailures(t *testing.T) {
 	}
 }
 
+func TestTooManyRows(t *testing.T) {
+	t.Parallel()
+	const limit = 20_000_000_000
+	for rows, tooMany := range map[int64]bool{limit: false, limit + 1: true} {
+		from := job.Checkpoint{Rows: limit - 10, Offset: 0, Line: 1, ETag: "etag", Size: 44}
+		_, err := plan.CSV(t.Context(), jobOf(), &memory{data: strings.Repeat("b,k\n", int(rows-from.Rows))}, from, new(saved).save)
+		failed, is := errors.AsType[*job.FailedError](err)
+		if is != tooMany || is && !strings.Contains(failed.Reason.FailureReason, "it contains more keys than the maximum allowed in a single job") {
+			t.Errorf("%d rows: %v", rows, err)
+		}
+	}
+}
+
 func TestEndOfTheContextIsNoFailure(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancelCause(t.Context())

@@ -26,7 +26,7 @@ type chunkRun struct {
 	stop   context.CancelFunc // take no more rows
 
 	breaks sync.Once
-	broken error // why a task has no outcome, the first of them
+	broken error // why the chunk cannot go on: what the first task without an outcome, or that fails the job, said
 
 	memory memory
 	slots  chan struct{} // one per window in flight
@@ -96,12 +96,18 @@ func (c *chunkRun) work(soft, hard context.Context) {
 			}
 			state := ended
 			out := &win.rows.outcomes[i]
-			if err := w.do(soft, hard, c.job, win.rows.batch.Row(int(i)), out); err != nil {
-				// Nothing behind this row can be committed any more.
-				state = unsettled
+			err := w.do(soft, hard, c.job, win.rows.batch.Row(int(i)), out)
+			if err != nil {
 				c.breaks.Do(func() { c.broken = err })
 				c.stop()
-			} else {
+			}
+			if failed, is := errors.AsType[*job.FailedError](err); is {
+				// So has the task: those behind it may be done, and must not be missing in the report.
+				*out = job.Outcome{Failed: true, HTTPStatus: http.StatusInternalServerError, Code: failed.Reason.FailureCode, Message: failed.Reason.FailureReason, Attempts: 1}
+			} else if err != nil {
+				state = unsettled // nothing behind this row can be committed any more
+			}
+			if state == ended {
 				c.job.Meter.count(out.Failed)
 			}
 			if win.settle(i, state) {

@@ -200,26 +200,6 @@ func TestATaskWithoutOutcomeEndsTheChunk(t *testing.T) {
 	})
 }
 
-// A task may find that the whole job must fail.
-func TestATaskFailsTheJob(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, 50_000, do(func(_ context.Context, key string, out *job.Outcome) error {
-			if number(key) >= 700 {
-				return &job.FailedError{Reason: job.Fail("Reason", "text")}
-			}
-			settle(out, false)
-			return nil
-		}))
-		err := run.New(run.Config{}).Chunk(t.Context(), t.Context(), b.job, b.book.claim())
-		failed, is := errors.AsType[*job.FailedError](err)
-		if !is || failed.Reason.FailureCode != "Reason" || b.book.tally.Succeeded != 700 {
-			t.Errorf("%v, tally %+v", err, b.book.tally)
-		}
-		b.check(t, func(int64) bool { return false })
-	})
-}
-
 // A task that gives up because the job ends is reported as failed: it is not done
 // again. In any other drain it has no outcome.
 func TestGivingUpAtTheEnd(t *testing.T) {
@@ -241,6 +221,29 @@ func TestGivingUpAtTheEnd(t *testing.T) {
 	}
 	check(run.ErrEnding, 3)
 	check(errors.New("paused"), 0)
+}
+
+// A task that fails the job has failed itself: what was done beside it is
+// committed.
+func TestATaskFailsTheJob(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var done atomic.Int64
+		b := newBench(t, 50_000, do(func(_ context.Context, key string, out *job.Outcome) error {
+			time.Sleep(time.Millisecond)
+			done.Add(1)
+			if key == "700" {
+				return &job.FailedError{Reason: job.Fail("NoSuchFunction", "There is no such function.")}
+			}
+			settle(out, false)
+			return nil
+		}))
+		err := run.New(run.Config{}).Chunk(t.Context(), t.Context(), b.job, b.book.claim())
+		failed, is := errors.AsType[*job.FailedError](err)
+		if !is || failed.Reason.FailureCode != "NoSuchFunction" || b.book.tally.Executed() != done.Load() || b.book.tally.Failed != 1 {
+			t.Errorf("%v, tally %+v, %d tasks done", err, b.book.tally, done.Load())
+		}
+	})
 }
 
 func TestAPanicCostsItsTask(t *testing.T) {

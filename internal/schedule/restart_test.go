@@ -2,6 +2,7 @@ package schedule_test
 
 import (
 	"testing"
+	"time"
 
 	"stevedore/internal/job"
 	s3test "stevedore/internal/objectstore/objectstoretest"
@@ -136,6 +137,29 @@ func TestStopWhileTheStoreHangs(t *testing.T) {
 			w.awaitStatus(id, job.Complete)
 			w.verify(id)
 		})
+	}
+}
+
+// Nor for tasks that hang: an attempt on the wire ends with its timeout.
+func TestStopWhileTasksHang(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.objects.AttemptTimeout = 500 * time.Millisecond
+	w.objects.MaxAttempts = 1_000_000
+	w.config.Grace = 10 * time.Minute
+	w.run()
+	keys := w.seed(1200)
+	gate := s3test.NewGate()
+	fault := w.s3.Fault(s3test.Match{Op: "PutObjectTagging", Skip: 500}, s3test.Block(gate))
+	id := w.create(w.spec(keys))
+	w.arrived(gate)
+	w.halt() // with the gate closed
+	fault.Remove()
+	gate.Open()
+	w.run()
+	w.awaitStatus(id, job.Complete)
+	if j, _ := w.verify(id); j.Tally.Succeeded != 1200 {
+		t.Errorf("tally %+v", j.Tally)
 	}
 }
 
