@@ -29,7 +29,9 @@ func newDev(w world) *cobra.Command {
 install, nothing to configure. Everybody knows its key pair, so it listens on
 loopback addresses only.
 
-Prints one block with the endpoints and lines to paste. With --data, jobs and
+Prints one block with the endpoints and lines to paste. With --seed there are a
+bucket demo with objects under data/, the manifest s3://manifests/manifest.csv that
+lists them, and an empty bucket reports. With --data, jobs and
 objects are kept: start it again with the same DIR.`,
 		Example: `  stevedore dev --seed 1000
   stevedore dev --data ./stevedore-data
@@ -39,9 +41,9 @@ objects are kept: start it again with the same DIR.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.listen, "listen", devListen, "`ADDRESS` of the API; port 0 takes a free one")
-	flags.StringVar(&o.s3Listen, "s3-listen", devS3Listen, "`ADDRESS` of the S3 server; port 0 takes a free one")
-	flags.StringVar(&o.data, "data", "", "`DIR` that keeps jobs and objects; default a temporary one, removed at the end")
-	flags.IntVar(&o.seed, "seed", 0, "`N` small objects in bucket demo, listed in s3://manifests/manifest.csv; also an empty bucket reports")
+	flags.StringVar(&o.s3Listen, "s3-listen", devS3Listen, "`ADDRESS` of the S3 server, likewise")
+	flags.StringVar(&o.data, "data", "", "`DIR` that keeps jobs and objects (default: a temporary one)")
+	flags.IntVar(&o.seed, "seed", 0, "`N` small objects in bucket demo, and a manifest of them to try")
 	flags.StringVar(&o.readyFile, "ready-file", "", "`PATH` that gets endpoints and keys as JSON once everything answers")
 	o.logging.add(cmd, "warn")
 	return cmd
@@ -88,7 +90,6 @@ func dev(ctx context.Context, w world, o devOptions) (err error) {
 			return err
 		}
 	}
-	fmt.Fprint(w.stdout, devBlock(w, d, o, etag))
 	if o.readyFile != "" {
 		if err := writeReady(o.readyFile, d.ready()); err != nil {
 			return err
@@ -96,6 +97,7 @@ func dev(ctx context.Context, w world, o devOptions) (err error) {
 		// Scripts take the file for "it runs", so it goes when the server goes.
 		defer os.Remove(o.readyFile)
 	}
+	fmt.Fprint(w.stdout, devBlock(w, d, o, etag))
 	return d.wait(ctx)
 }
 

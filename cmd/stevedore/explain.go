@@ -78,9 +78,10 @@ func (c *client) find(ctx context.Context, w world, given string) (string, error
 				found = append(found, j.JobId)
 			}
 		}
-		if next = page.NextToken; next == "" {
+		if page.NextToken == "" || page.NextToken == next {
 			break
 		}
+		next = page.NextToken
 	}
 	switch len(found) {
 	case 0:

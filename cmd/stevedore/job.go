@@ -118,7 +118,7 @@ func (c *jobCommands) create() *cobra.Command {
 call creates a job of its own. A job waits for its confirmation unless
 ConfirmationRequired is false.`,
 		Example: `  stevedore job create --cli-input-json job.json
-  aws s3control create-job --generate-cli-skeleton > job.json`,
+  aws s3control create-job --generate-cli-skeleton | stevedore job create --cli-input-json -`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if file == "" {
@@ -219,8 +219,9 @@ func (c *jobCommands) printList(ctx context.Context, api *client, statuses []job
 		if err != nil {
 			return api.explain(c.w, "list jobs", err)
 		}
+		stuck := page.NextToken == all.NextToken
 		all.Jobs, all.NextToken = append(all.Jobs, page.Jobs...), page.NextToken
-		if page.NextToken == "" || len(all.Jobs) >= limit {
+		if page.NextToken == "" || stuck || len(all.Jobs) >= limit {
 			break
 		}
 	}

@@ -50,7 +50,7 @@ func (w world) getenv(name string) string {
 func run(ctx context.Context, args []string, w world) int {
 	started := false
 	cmd := newRoot(w, &started)
-	cmd.SetArgs(args)
+	cmd.SetArgs(append([]string{}, args...)) // of nil, cobra would make os.Args
 	err := cmd.ExecuteContext(ctx)
 	switch {
 	case err != nil && !started: // flags and arguments did not parse

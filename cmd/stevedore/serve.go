@@ -42,7 +42,7 @@ exits with 0. A second signal ends it at once; that loses nothing that was count
 	defaults := service.Default()
 	fs.StringVar(&flags.Listen, "listen", defaults.Listen, "`ADDRESS` of the API")
 	fs.StringVar(&flags.DataDir, "data-dir", defaults.DataDir, "`DIR` that keeps the jobs")
-	fs.StringVar(&flags.Account, "account", defaults.Account, "account `ID` that owns the jobs, where the configuration names no keys")
+	fs.StringVar(&flags.Account, "account", defaults.Account, "account `ID` that owns the jobs")
 	logging.add(cmd, "info")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c := defaults

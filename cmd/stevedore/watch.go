@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -113,7 +114,7 @@ func (c *jobCommands) follow(ctx context.Context, api *client, id string, o watc
 			}
 		}
 		return &problem{
-			what: fmt.Sprintf("job %s is still %s after %s", shortID(id), last.Status, o.timeout),
+			what: fmt.Sprintf("job %s is still %s after %s", shortID(id), cmp.Or(string(last.Status), "not heard of"), o.timeout),
 			try:  try(c.w, "job watch "+shortID(id)), code: exitPending,
 		}
 	}

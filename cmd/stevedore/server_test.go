@@ -1,0 +1,419 @@
+//go:build !slim
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"stevedore/internal/controlapi"
+)
+
+// devForTest runs `stevedore dev` in this process until the test ends and
+// returns its ready file and what it printed.
+func devForTest(t *testing.T, args ...string) (readyFile string, r ready, block string) {
+	t.Helper()
+	readyFile = filepath.Join(t.TempDir(), "ready.json")
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	out, in := io.Pipe()
+	var stderr bytes.Buffer
+	exited := make(chan int, 1)
+	go func() {
+		args := append([]string{"dev", "--listen", "127.0.0.1:0", "--s3-listen", "127.0.0.1:0", "--ready-file", readyFile}, args...)
+		code := run(ctx, args, world{strings.NewReader(""), in, &stderr, os.Environ(), ""})
+		in.Close()
+		exited <- code
+	}()
+	var printed strings.Builder
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		fmt.Fprintln(&printed, lines.Text())
+		if strings.Contains(lines.Text(), "print(jobs.list_jobs(") { // the last line
+			break
+		}
+	}
+	t.Cleanup(func() {
+		cancel()
+		go io.Copy(io.Discard, out)
+		if code := <-exited; code != 0 {
+			t.Errorf("dev: exit code %d\n%s", code, &stderr)
+		}
+		if _, err := os.Stat(readyFile); err == nil {
+			t.Error("the ready file is still there")
+		}
+	})
+	r, err := readReady(readyFile)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, &printed)
+	}
+	return readyFile, r, printed.String()
+}
+
+// TestClient follows jobs through their lives with our own client.
+func TestClient(t *testing.T) {
+	t.Parallel()
+	file, r, block := devForTest(t, "--seed", "30")
+	objects, closeS3 := newS3(r)
+	defer closeS3()
+	put := func(key, body string) (etag string) {
+		t.Helper()
+		out, err := objects.PutObject(t.Context(), &s3.PutObjectInput{Bucket: new(manifestsBucket), Key: &key, Body: strings.NewReader(body)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return unquoteETag(*out.ETag)
+	}
+	cli := func(args ...string) ran {
+		return invoke(t.Context(), "", nil, append(args, "--ready-file", file)...)
+	}
+	check := func(want int, says string, args ...string) ran {
+		t.Helper()
+		got := cli(args...)
+		if got.code != want || !strings.Contains(got.stdout+got.stderr, says) {
+			t.Fatalf("%q: got exit code %d\n%s%s\nwant %d and %q", args, got.code, got.stdout, got.stderr, want, says)
+		}
+		return got
+	}
+	create := func(key, etag string, confirm bool) string {
+		t.Helper()
+		in := fmt.Sprintf(`{"ConfirmationRequired":%t,"Operation":%s,"Report":%s,"Priority":5,"RoleArn":"%s","Description":"a b",
+			"Manifest":{"Spec":{"Format":"S3BatchOperations_CSV_20180820","Fields":["Bucket","Key"]},
+			"Location":{"ObjectArn":"arn:aws:s3:::manifests/%s","ETag":"%s"}}}`, confirm, sampleOperation, sampleReport, roleARN(r.Account), key, etag)
+		got := invoke(t.Context(), in, nil, "job", "create", "--cli-input-json", "-", "-o", "json", "--ready-file", file)
+		var answer controlapi.CreateJobResult
+		if err := json.Unmarshal([]byte(got.stdout), &answer); err != nil || got.code != 0 {
+			t.Fatalf("%+v: %v", got, err)
+		}
+		return answer.JobId
+	}
+
+	// suspended waits until a job asks for its confirmation.
+	suspended := func(id string) {
+		t.Helper()
+		for {
+			got := check(0, "", "job", "describe", id, "-o", "json")
+			if strings.Contains(got.stdout, `"Status": "Suspended"`) {
+				return
+			}
+			if !strings.Contains(got.stdout, `"Status": "New"`) && !strings.Contains(got.stdout, `"Status": "Preparing"`) {
+				t.Fatalf("got\n%s\nwant a job on its way to Suspended", got.stdout)
+			}
+		}
+	}
+
+	check(0, "ID  STATUS", "job", "list")
+	good := put("good.csv", "demo,data/000000.txt\ndemo,data/000001.txt\n")
+	waiting := create("good.csv", good, true)
+	suspended(waiting)
+	check(exitPending, "waits for you: stevedore job confirm "+shortID(waiting), "job", "watch", waiting, "--interval", "10ms", "--timeout", "1s")
+	check(0, "Suspended", "job", "list", "--status", "suspended,Active")
+	if got := check(0, "", "job", "list", "--status", "Failed", "-o", "name"); got.stdout != "" {
+		t.Errorf("got %q, want no failed jobs", got.stdout)
+	}
+	check(0, "job/"+waiting, "job", "list", "-o", "name")
+	check(0, "AWAITING_CONFIRMATION", "job", "describe", waiting[:4])
+	check(0, waiting+" priority 7", "job", "priority", shortID(waiting), "7")
+	check(0, waiting+" Ready", "job", "confirm", "job/"+waiting)
+	check(0, "Complete: 2 of 2 tasks succeeded, 0 failed", "job", "watch", waiting, "--exit-status", "--interval", "10ms")
+	check(0, `"Status": "Complete"`, "job", "watch", waiting, "-o", "json")
+	check(0, "Outcome        ok\n", "job", "describe", waiting)
+	check(exitConflict, "JobStatusException (400)", "job", "cancel", waiting)
+	check(exitConflict, "JobStatusException", "job", "confirm", waiting)
+	check(exitInvalid, "has ended", "job", "priority", waiting, "1")
+
+	check(0, "team  storage", "job", "tag", "set", waiting, "team=storage", "x=")
+	check(0, "team  tape", "job", "tag", "set", waiting, "team=tape", "y=a b")
+	if got := check(0, "", "job", "tag", "get", waiting); got.stdout != "team  tape\nx     \ny     a b\n" {
+		t.Errorf("got the tags\n%s", got.stdout)
+	}
+	if got := check(0, "", "job", "tag", "unset", waiting, "x", "none"); got.stdout != "team  tape\ny     a b\n" {
+		t.Errorf("got the tags\n%s", got.stdout)
+	}
+	check(0, `"Value": "only"`, "job", "tag", "set", waiting, "--replace", "just=only", "-o", "json")
+	check(exitInvalid, "InvalidTag", "job", "tag", "set", waiting, "bad=\x7f")
+	check(0, `"Tags": []`, "job", "tag", "unset", waiting, "--all", "-o", "json")
+
+	part := put("part.csv", "demo,data/000000.txt\ndemo,not/there\n")
+	check(exitTasksFailed, "1 of 2 tasks succeeded, 1 failed", "job", "watch", create("part.csv", part, false), "--exit-status", "--interval", "10ms")
+	broken := create("good.csv", strings.Repeat("0", 32), false)
+	check(0, "Failed: 0 of 0", "job", "watch", broken, "--interval", "10ms")
+	check(exitJobFailed, "ManifestETagMismatch", "job", "watch", broken, "--exit-status", "--progress", "none")
+
+	unwanted, other := create("good.csv", good, true), create("good.csv", good, true)
+	suspended(unwanted)
+	suspended(other)
+	check(exitNotFound, unwanted+" Cancelled\njob/"+other+" Cancelled", "job", "cancel", unwanted, "ffff", other, "--reason", "no need")
+	check(0, "Reason given  no need", "job", "describe", unwanted)
+	check(exitJobFailed, "Cancelled", "job", "watch", unwanted, "--exit-status")
+	check(0, "partial", "job", "list")
+
+	const nobody = "00000000-0000-0000-0000-000000000000"
+	check(exitNotFound, "NotFoundException (404)", "job", "describe", nobody)
+	check(exitNotFound, "per account and region", "job", "describe", waiting, "--region", "eu-west-1")
+	check(exitDenied, "AccessDenied (403)", "job", "list", "--account-id", "999999999999")
+	keys := []string{"AWS_ACCESS_KEY_ID=else", "AWS_SECRET_ACCESS_KEY=x"}
+	if got := invoke(t.Context(), "", keys, "job", "list", "--endpoint-url", r.API); got.code != exitDenied || !strings.Contains(got.stderr, "signed with the access key else") {
+		t.Errorf("got %+v, want exit code %d", got, exitDenied)
+	}
+	if got := invoke(t.Context(), `{"Operation":{"S3DeleteObjectTagging":{}},"Report":{"Enabled":true},"Priority":1,"RoleArn":"r"}`, nil,
+		"job", "create", "--cli-input-json", "-", "--ready-file", file); got.code != exitInvalid || !strings.Contains(got.stderr, "BadRequestException") || !strings.Contains(got.stderr, "RoleArn") {
+		t.Errorf("got %+v, want exit code %d", got, exitInvalid)
+	}
+
+	// What dev prints for our own client works as it stands.
+	pasted := regexp.MustCompile(`(?m)^  stevedore (job list.*)$`).FindStringSubmatch(block)
+	if pasted == nil {
+		t.Fatalf("no line to paste in\n%s", block)
+	}
+	if got := invoke(t.Context(), "", nil, strings.Fields(pasted[1])...); got.code != 0 || !strings.Contains(got.stdout, "Complete") {
+		t.Errorf("%s: got %+v", pasted[1], got)
+	}
+	if !strings.Contains(block, "exec --ready-file "+file+" -- aws s3control create-job") {
+		t.Errorf("no line to create a job in\n%s", block)
+	}
+}
+
+func TestUnreachable(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	l.Close()
+	got := invoke(t.Context(), "", nil, "job", "list", "--endpoint-url", "http://"+address)
+	if got.code != exitUnreachable || !strings.Contains(got.stderr, "no server answers at http://"+address) {
+		t.Errorf("got %+v, want exit code %d", got, exitUnreachable)
+	}
+}
+
+func TestDemo(t *testing.T) {
+	t.Parallel()
+	for _, operation := range []string{"tag", "untag", "copy"} {
+		t.Run(operation, func(t *testing.T) {
+			t.Parallel()
+			got := invoke(t.Context(), "", os.Environ(), "demo", "--objects", "50", "--operation", operation)
+			if got.code != 0 || !strings.Contains(got.stdout, "\n50 of 50 succeeded, ") {
+				t.Errorf("got exit code %d\n%s%s", got.code, got.stdout, got.stderr)
+			}
+		})
+	}
+}
+
+// TestDevKeepsData: what one server did, the next one on the same directory knows.
+func TestDevKeepsData(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	var id string
+	t.Run("first", func(t *testing.T) {
+		file, r, block := devForTest(t, "--seed", "3", "--data", dir)
+		etag := regexp.MustCompile(`"ETag":"([0-9a-f]{32})"`).FindStringSubmatch(block)
+		if etag == nil {
+			t.Fatalf("no ETag in\n%s", block)
+		}
+		in := `{"ConfirmationRequired":false,"Operation":` + sampleOperation + `,"Manifest":` + sampleManifest(etag[1]) +
+			`,"Report":` + sampleReport + `,"Priority":1,"RoleArn":"` + roleARN(r.Account) + `"}`
+		got := invoke(t.Context(), in, nil, "job", "create", "--cli-input-json", "-", "-o", "name", "--ready-file", file)
+		id = strings.TrimSpace(strings.TrimPrefix(got.stdout, "job/"))
+		if got = invoke(t.Context(), "", nil, "job", "watch", id, "--exit-status", "--interval", "10ms", "--ready-file", file); got.code != 0 {
+			t.Fatalf("got %+v", got)
+		}
+	})
+	t.Run("second", func(t *testing.T) {
+		file, r, _ := devForTest(t, "--data", dir)
+		if got := invoke(t.Context(), "", nil, "job", "describe", id, "--ready-file", file); got.code != 0 || !strings.Contains(got.stdout, "Complete") {
+			t.Errorf("got %+v", got)
+		}
+		objects, closeS3 := newS3(r)
+		defer closeS3()
+		for n := range 3 {
+			if err := checkTags(t.Context(), objects, n, "hello=world"); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) == 0 {
+		t.Errorf("the data directory has %d entries, %v", len(entries), err)
+	}
+}
+
+// TestDevProcess starts dev as a process and ends it in the ways it can end.
+func TestDevProcess(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("signals")
+	}
+	begin := func(t *testing.T) (p *process, dir string) {
+		t.Helper()
+		p = start(t, roleProgram, "dev", "--listen", "127.0.0.1:0", "--s3-listen", "127.0.0.1:0", "--log-level", "error")
+		lines := bufio.NewScanner(p.stdout)
+		for lines.Scan() {
+			if m := regexp.MustCompile(`^  data +(\S+)   removed at the end$`).FindStringSubmatch(lines.Text()); m != nil {
+				dir = m[1]
+			}
+			if strings.Contains(lines.Text(), "print(jobs.list_jobs(") {
+				return p, dir
+			}
+		}
+		t.Fatalf("exit code %d\n%s", p.wait(), &p.stderr)
+		return nil, ""
+	}
+	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		t.Run(s.String(), func(t *testing.T) {
+			t.Parallel()
+			p, dir := begin(t)
+			p.cmd.Process.Signal(s)
+			if code := p.wait(); code != 0 || p.stderr.Len() > 0 {
+				t.Errorf("exit code %d\n%s", code, &p.stderr)
+			}
+			if _, err := os.Stat(dir); dir == "" || err == nil {
+				t.Errorf("the temporary directory %q is still there", dir)
+			}
+		})
+	}
+	t.Run("child dies", func(t *testing.T) {
+		t.Parallel()
+		p, dir := begin(t)
+		children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", p.cmd.Process.Pid, p.cmd.Process.Pid))
+		if err != nil {
+			t.Skip("no list of child processes here")
+		}
+		var child int
+		if _, err := fmt.Sscan(string(children), &child); err != nil {
+			// The child may have been started by another thread.
+			all, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", p.cmd.Process.Pid))
+			for _, file := range all {
+				data, _ := os.ReadFile(file)
+				fmt.Sscan(string(data), &child)
+			}
+		}
+		if child == 0 {
+			t.Fatal("no child process")
+		}
+		syscall.Kill(child, syscall.SIGKILL)
+		if code := p.wait(); code != exitFailed || !strings.Contains(p.stderr.String(), "the S3 server ended by itself") {
+			t.Errorf("exit code %d\n%s", code, &p.stderr)
+		}
+		if _, err := os.Stat(dir); err == nil {
+			t.Errorf("the temporary directory %q is still there", dir)
+		}
+	})
+}
+
+// TestExec runs commands in the environment and passes on how they end.
+func TestExec(t *testing.T) {
+	t.Parallel()
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		t.Skip("no shell")
+	}
+	got := invoke(t.Context(), "in\n", append(os.Environ(), "AWS_PROFILE=mine", "AWS_ACCESS_KEY_ID=k", "AWS_SECRET_ACCESS_KEY=s"), "exec", "--region", "eu-west-1", "--",
+		sh, "-c", `cat; echo "$AWS_ENDPOINT_URL_S3_CONTROL $HTTP_PROXY $AWS_REGION ${AWS_PROFILE-unset}"; echo oops >&2; exit 17`)
+	if want := "in\nhttp://stevedore.internal:9700 http://127.0.0.1:9700 eu-west-1 unset\n"; got.code != 17 || got.stdout != want || got.stderr != "oops\n" {
+		t.Errorf("got %+v, want exit code 17 and %q", got, want)
+	}
+	if got := invoke(t.Context(), "", os.Environ(), "exec", sh, "-c", "kill -9 $$"); got.code != 128+9 || got.stderr != "" {
+		t.Errorf("got %+v, want exit code 137", got)
+	}
+	if got := invoke(t.Context(), "", nil, "exec", "--", "no-such-command-anywhere"); got.code != 127 || !strings.Contains(got.stderr, "cannot run") {
+		t.Errorf("got %+v, want exit code 127", got)
+	}
+	if got := invoke(t.Context(), "", nil, "exec", "--", t.TempDir()); got.code != 126 {
+		t.Errorf("got %+v, want exit code 126", got)
+	}
+}
+
+// TestExecForwardsSignals: the command judges a signal, and its exit code counts.
+func TestExecForwardsSignals(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("signals")
+	}
+	// The inner process is this test binary, too.
+	p := start(t, roleProgram, "exec", "--", "env", roleVariable+"="+roleTerminal, os.Args[0])
+	if line, err := bufio.NewReader(p.stdout).ReadString('\n'); line != "up\n" {
+		t.Fatalf("got %q, %v", line, err)
+	}
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	if code := p.wait(); code != 42 {
+		t.Errorf("got exit code %d, want 42\n%s", code, &p.stderr)
+	}
+}
+
+// TestServe: how the daemon starts, does not start, and stops.
+func TestServe(t *testing.T) {
+	dir := t.TempDir()
+	config := filepath.Join(dir, "config.yaml")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(want int, says string, args ...string) {
+		t.Helper()
+		got := invoke(t.Context(), "", nil, append([]string{"serve"}, args...)...)
+		if got.code != want || !strings.Contains(got.stderr, says) {
+			t.Errorf("%q: got exit code %d\n%s\nwant %d and %q", args, got.code, got.stderr, want, says)
+		}
+	}
+	write("listen: 127.0.0.1:0\nlisten_on: x\n")
+	check(exitInvalid, "line 2", "--config", config)
+	check(exitInvalid, "12-digit", "--account", "1", "--data-dir", dir)
+	t.Setenv("AWS_ACCESS_KEY_ID", "")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "")
+	t.Setenv("AWS_PROFILE", "")
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", os.DevNull)
+	t.Setenv("AWS_CONFIG_FILE", os.DevNull)
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	check(exitInvalid, "no credentials", "--listen", "127.0.0.1:0", "--data-dir", dir)
+
+	write(`account: "210987654321"
+keys: [{access_key: k, secret_key: s}]
+store: {endpoint: "http://127.0.0.1:1", access_key: a, secret_key: b}
+`)
+	args := []string{"--config", config, "--listen", "127.0.0.1:0", "--data-dir", filepath.Join(dir, "data"), "--log-format", "json"}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	log, in := io.Pipe()
+	exited := make(chan int, 1)
+	go func() {
+		exited <- run(ctx, append([]string{"serve"}, args...), world{strings.NewReader(""), io.Discard, in, nil, ""})
+		in.Close()
+	}()
+	lines := bufio.NewScanner(log)
+	var started struct{ Msg, API string }
+	for started.Msg != "service started" && lines.Scan() {
+		started.Msg = ""
+		if err := json.Unmarshal(lines.Bytes(), &started); err != nil {
+			t.Fatalf("%s: %v", lines.Text(), err)
+		}
+	}
+	go io.Copy(io.Discard, log)
+	keys := []string{"AWS_ACCESS_KEY_ID=k", "AWS_SECRET_ACCESS_KEY=s"}
+	if got := invoke(t.Context(), "", keys, "job", "list", "--endpoint-url", started.API, "--account-id", "210987654321"); got.code != 0 {
+		t.Errorf("got %+v", got)
+	}
+	check(exitCannotListen, "cannot be listened on", append(args, "--listen", strings.TrimPrefix(started.API, "http://"))...)
+	check(exitDataDir, "cannot be used", args...)
+	cancel()
+	if code := <-exited; code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
