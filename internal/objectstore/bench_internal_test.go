@@ -26,6 +26,7 @@ func BenchmarkCompose(b *testing.B) {
 	for b.Loop() {
 		x.target, x.path = appendTarget(x.target[:0], req, false)
 		x.name, x.host = s.hostOf(x, req)
+		x.sum, _ = s.bodySum(req)
 		s.compose(x, req, &credentials, now)
 	}
 }
@@ -49,6 +50,7 @@ func TestComposeAllocatesNothing(t *testing.T) {
 		}
 		x.target, x.path = appendTarget(x.target[:0], req, false)
 		x.name, x.host = s.hostOf(x, req)
+		x.sum, _ = s.bodySum(req)
 		s.compose(x, req, &credentials, now)
 	})
 	if allocs != 0 {

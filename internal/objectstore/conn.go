@@ -21,7 +21,17 @@ type conn struct {
 	answers *bufio.Reader
 	name    string // the host it leads to
 	used    bool   // it has carried a request before, so the store may have closed it meanwhile
+	broken  bool   // a request was not sent to its end
 	since   time.Time
+}
+
+// expire gives what follows on c so much time, or less if ctx has. It fails only if c is closed, which the next use finds.
+func (c *conn) expire(ctx context.Context, patience time.Duration) {
+	deadline := time.Now().Add(patience)
+	if end, ok := ctx.Deadline(); ok && end.Before(deadline) {
+		deadline = end
+	}
+	_ = c.SetDeadline(deadline)
 }
 
 // A pool keeps the connections of a store. It never holds a request up: admission bounds how many are in use, and no

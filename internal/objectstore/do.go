@@ -2,6 +2,7 @@ package objectstore
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,6 +37,11 @@ func (s *Store) Do(ctx context.Context, req *Request, res *Result) {
 	defer s.release(x)
 	x.target, x.path = appendTarget(x.target[:0], req, s.endpoint.inHost(req.Bucket))
 	x.name, x.host = s.hostOf(x, req)
+	var err error
+	if x.sum, err = s.bodySum(req); err != nil {
+		res.unread(err)
+		return
+	}
 	started := time.Now()
 	for {
 		if err := s.admit(ctx); err != nil {
@@ -66,6 +72,7 @@ type exchange struct {
 	name       []byte // host to connect to
 	host       string // host as sent and signed
 	hostBuffer []byte
+	sum        string // x-amz-content-sha256
 	headers    []Header
 	head       []byte
 	sign       authorizer
@@ -155,7 +162,7 @@ func (r *Result) interrupt(err error) { r.Err, r.interrupted = err, true }
 
 // lost ends an attempt that got no answer.
 func (r *Result) lost(err error) {
-	r.Status, r.RequestID, r.Body = 0, "", r.Body[:0]
+	r.Status, r.RequestID, r.Body, r.Header = 0, "", r.Body[:0], r.Header[:0]
 	r.Code, r.Err = "ConnectionError", err
 	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
 		r.Code = "RequestTimeout"
@@ -173,6 +180,10 @@ func (s *Store) attempt(ctx context.Context, x *exchange, req *Request, res *Res
 	} else {
 		err = fmt.Errorf("get credentials: %w", err)
 	}
+	if bad, ok := errors.AsType[*bodyError](err); ok {
+		res.unread(bad.err)
+		return final
+	}
 	if err != nil {
 		res.lost(err)
 		if ended := s.ended(ctx); ended != nil {
@@ -184,6 +195,9 @@ func (s *Store) attempt(ctx context.Context, x *exchange, req *Request, res *Res
 		return again
 	}
 	res.read(&x.answer, req.ErrorIn200)
+	if req.KeepHeader {
+		res.keep(&x.answer.Header)
+	}
 	next := judge(res.Status, res.Code)
 	switch {
 	case next == again:
@@ -231,12 +245,16 @@ func (s *Store) compose(x *exchange, req *Request, credentials *aws.Credentials,
 	}
 	b = append(b, "user-agent: stevedore\r\nauthorization: "...)
 	b = x.sign.append(b, key, req.Method, x.target, x.path, x.headers, date, bodySum)
-	if len(req.Body.Bytes) > 0 || req.Method != "GET" && req.Method != "HEAD" {
+	size := req.Body.size()
+	if size > 0 || req.Method != "GET" && req.Method != "HEAD" {
 		b = append(b, "\r\ncontent-length: "...)
-		b = strconv.AppendInt(b, int64(len(req.Body.Bytes)), 10)
+		b = strconv.AppendInt(b, size, 10)
 	}
 	b = append(b, "\r\n\r\n"...)
-	x.head = append(b, req.Body.Bytes...)
+	if !req.Body.streams() {
+		b = append(b, req.Body.Bytes...)
+	}
+	x.head = b
 }
 
 // exchange sends what was composed and reads the answer. If an idle connection turns out to be dead, a fresh one gets
@@ -259,12 +277,11 @@ func (s *Store) exchange(ctx context.Context, x *exchange, req *Request) error {
 
 // roundTrip has c carry one request. stale means that c had been closed before the store could see any of it.
 func (s *Store) roundTrip(ctx context.Context, c *conn, x *exchange, req *Request) (stale bool, err error) {
-	deadline := time.Now().Add(s.cfg.AttemptTimeout)
-	if end, ok := ctx.Deadline(); ok && end.Before(deadline) {
-		deadline = end
-	}
-	_ = c.SetDeadline(deadline) // fails only if c is closed, which the next line finds
+	c.expire(ctx, cmp.Or(req.Timeout, s.cfg.AttemptTimeout))
 	_, err = c.Write(x.head)
+	if err == nil && req.Body.streams() {
+		err = s.sendBody(ctx, c, req)
+	}
 	if err == nil {
 		_, err = c.answers.Peek(1)
 	}
@@ -273,16 +290,18 @@ func (s *Store) roundTrip(ctx context.Context, c *conn, x *exchange, req *Reques
 		if errors.Is(err, io.EOF) {
 			err = errors.New("connection closed without an answer")
 		}
-		timeout := errors.Is(err, os.ErrDeadlineExceeded)
-		return c.used && !timeout && s.closed.Err() == nil, fmt.Errorf("send request: %w", err)
+		_, ours := errors.AsType[*bodyError](err)
+		ours = ours || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, errGivenUp) || s.closed.Err() != nil
+		return c.used && !ours, fmt.Errorf("send request: %w", err)
 	}
 	x.answer.Reset()
+	x.answer.Header.SetNoDefaultContentType(true)
 	x.answer.SkipBody = req.Method == "HEAD"
 	if err := x.answer.ReadLimitBody(c.answers, maxAnswer); err != nil {
 		s.conns.drop(c)
 		return false, fmt.Errorf("read answer: %w", err)
 	}
-	if x.answer.ConnectionClose() || c.answers.Buffered() > 0 { // more than was asked for: it would answer the next request
+	if x.answer.ConnectionClose() || c.broken || c.answers.Buffered() > 0 { // more than was asked for: it would answer the next request
 		s.conns.drop(c)
 	} else {
 		s.conns.put(c)

@@ -17,7 +17,10 @@ type Error struct {
 	Status      int // HTTP status; 0: no answer
 	// Code, Message and RequestID are the store's. An answer without a body has the code of its status, such as NotFound.
 	Code, Message, RequestID string
-	Err                      error // all there is to know
+	Err                      error // all there is to know; nil if the answer is
+	Attempts                 int   // made, of calls through a Client; else 0
+
+	interrupted bool
 }
 
 // Error implements error.
@@ -46,6 +49,13 @@ func AccessDenied(err error) bool { return hasStatus(err, http.StatusForbidden) 
 
 // PreconditionFailed reports whether err says that the object is not the one that was meant: its ETag differs.
 func PreconditionFailed(err error) bool { return hasStatus(err, http.StatusPreconditionFailed) }
+
+// Interrupted reports whether err says that a call through a Client ended without a final answer, because its context
+// ended or the store was closed: it may or may not have had its effect. See [Result.Interrupted].
+func Interrupted(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.interrupted
+}
 
 func hasStatus(err error, status int) bool {
 	e, ok := errors.AsType[*Error](err)

@@ -5,8 +5,10 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"io"
 	"slices"
 	"strings"
+	"time"
 )
 
 // A Header is one header of a request. Name is in lower case.
@@ -15,8 +17,20 @@ type Header struct{ Name, Value string }
 // A Body is what a request carries, with the sums that S3 wants of it. The zero value is an empty body.
 type Body struct {
 	Bytes  []byte
-	SHA256 string // hex; empty: summed up for every attempt
+	SHA256 string // hex; empty: summed up by Do, or not signed where TLS protects a large body
 	MD5    string // base64, sent as Content-MD5; empty: not sent
+	// From is a body too large for memory, instead of Bytes: Size bytes from its beginning, read once for every attempt and
+	// once to sum it up. The request owns it meanwhile.
+	From io.ReadSeeker
+	Size int64
+}
+
+// size is how many bytes the body has.
+func (b *Body) size() int64 {
+	if b.From != nil {
+		return b.Size
+	}
+	return int64(len(b.Bytes))
 }
 
 // NewBody sums b up, once for all requests that carry it. b must not change any more.
@@ -49,6 +63,10 @@ type Request struct {
 	Body    Body
 	// ErrorIn200 says that an answer 200 may carry an error, as that of CopyObject: its body decides.
 	ErrorIn200 bool
+	// Timeout replaces Config.AttemptTimeout for calls that the store takes its time to do, such as copying gigabytes.
+	Timeout time.Duration
+	// KeepHeader asks for Result.Header.
+	KeepHeader bool
 }
 
 // A Result is what came of a request. A goroutine keeps one and hands it to Do again and again.
@@ -64,6 +82,8 @@ type Result struct {
 	Attempts int
 	// Body is that of the last answer. It is valid until the next Do with this Result.
 	Body []byte
+	// Header is that of the last answer, in the store's order, if the request asked for it.
+	Header []Header
 
 	interrupted bool
 }
@@ -76,7 +96,7 @@ func (r *Result) OK() bool { return r.Err == nil && r.Status >= 200 && r.Status 
 func (r *Result) Interrupted() bool { return r.interrupted }
 
 // reset clears r for another request and keeps its buffer.
-func (r *Result) reset() { *r = Result{Body: r.Body[:0]} }
+func (r *Result) reset() { *r = Result{Body: r.Body[:0], Header: r.Header[:0]} }
 
 // refuse fails r before any attempt, in the words S3 itself would use.
 func (r *Result) refuse(code, message string) { r.Status, r.Code, r.Message = 400, code, message }
@@ -93,6 +113,9 @@ func (r *Result) check(req *Request) bool {
 		return false
 	case len(req.Key) > 0 && req.OnBucket:
 		r.refuse("InvalidURI", "A request for the bucket has a key.")
+		return false
+	case req.Body.From != nil && (req.Body.Size < 0 || len(req.Body.Bytes) > 0):
+		r.refuse("InvalidArgument", "The body has no size, or is there twice.")
 		return false
 	}
 	for i := range req.Headers {
@@ -170,15 +193,7 @@ func (x *exchange) gather(req *Request, host, date, token string) {
 	if req.Body.MD5 != "" {
 		h = append(h, Header{"content-md5", req.Body.MD5})
 	}
-	sum := req.Body.SHA256
-	switch {
-	case sum != "":
-	case len(req.Body.Bytes) == 0:
-		sum = emptySHA256
-	default:
-		sum = NewBody(req.Body.Bytes).SHA256
-	}
-	h = append(h, Header{"host", host}, Header{"x-amz-content-sha256", sum}, Header{"x-amz-date", date})
+	h = append(h, Header{"host", host}, Header{"x-amz-content-sha256", x.sum}, Header{"x-amz-date", date})
 	if token != "" {
 		h = append(h, Header{"x-amz-security-token", token})
 	}

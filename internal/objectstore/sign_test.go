@@ -63,7 +63,7 @@ func TestSignsAsRecorded(t *testing.T) {
 		g := signer{region: "us-east-1"}
 		date := g.stampOf(at)
 		key := g.keyFor(&aws.Credentials{AccessKeyID: "AKIDEXAMPLE", SecretAccessKey: "secretsecret"}, date[:8])
-		var x exchange
+		x := exchange{sum: req.Body.SHA256}
 		x.gather(req, values["host"], date, "")
 		target := start[1]
 		path, query, asked := strings.Cut(target, "?")
@@ -116,6 +116,10 @@ func composed(t interface{ Fatal(...any) }, s *Store, req *Request, credentials 
 	x := new(exchange)
 	x.target, x.path = appendTarget(nil, req, s.endpoint.inHost(req.Bucket))
 	x.name, x.host = s.hostOf(x, req)
+	var err error
+	if x.sum, err = s.bodySum(req); err != nil {
+		t.Fatal(err)
+	}
 	s.compose(x, req, &credentials, at)
 	got, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(x.head)))
 	if err != nil {
