@@ -14,9 +14,9 @@ import (
 // outcome: what has been done must not be missing in the report.
 var ErrEnding = errors.New("the job was stopped")
 
-// lastTry bounds how long a task may go on that had not had its first attempt
-// when soft ended.
-const lastTry = 30 * time.Second
+// lastTry is how long after the end of soft a task that had not had its first
+// attempt may begin another.
+const lastTry = 5 * time.Second
 
 // Client is the object store as the tasks of one job see it. When soft ends, a
 // task stops retrying at the next attempt boundary (states.md section 11). If the
@@ -40,14 +40,17 @@ func (c *Client) Do(hard context.Context, req *objectstore.Request, res *objects
 		return
 	}
 	if res.Attempts == 0 {
-		ctx, cancel := context.WithTimeout(hard, lastTry)
-		defer cancel()
+		// Not a deadline: that would tear an attempt on the wire apart.
+		ctx, cancel := context.WithCancel(hard)
+		timer := time.AfterFunc(lastTry, cancel)
 		c.store.Do(ctx, req, res)
+		timer.Stop()
+		cancel()
 		if !res.Interrupted() || hard.Err() != nil {
 			return
 		}
 	}
-	if errors.Is(context.Cause(c.soft), ErrEnding) {
+	if errors.Is(context.Cause(c.soft), ErrEnding) && !errors.Is(res.Err, objectstore.ErrClosed) {
 		*res = objectstore.Result{
 			Status: res.Status, Code: res.Code, Message: res.Message, RequestID: res.RequestID,
 			Err: ErrEnding, Attempts: res.Attempts, Body: res.Body,

@@ -92,10 +92,6 @@ func TestOperationsWithoutAnExecutorFailByName(t *testing.T) {
 	w := newWorld(t).run()
 	for name, op := range map[job.OperationName]job.Operation{
 		"LambdaInvoke":             {LambdaInvoke: &job.LambdaInvoke{}},
-		"S3PutObjectAcl":           {S3PutObjectAcl: &job.S3PutObjectAcl{}},
-		"S3InitiateRestoreObject":  {S3InitiateRestoreObject: &job.S3InitiateRestoreObject{}},
-		"S3PutObjectLegalHold":     {S3PutObjectLegalHold: &job.S3PutObjectLegalHold{}},
-		"S3PutObjectRetention":     {S3PutObjectRetention: &job.S3PutObjectRetention{}},
 		"S3ReplicateObject":        {S3ReplicateObject: &job.S3ReplicateObject{}},
 		"S3ComputeObjectChecksum":  {S3ComputeObjectChecksum: &job.S3ComputeObjectChecksum{}},
 		"S3UpdateObjectEncryption": {S3UpdateObjectEncryption: &job.S3UpdateObjectEncryption{}},

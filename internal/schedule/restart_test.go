@@ -145,7 +145,6 @@ func TestStopWhileTasksHang(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.objects.AttemptTimeout = 500 * time.Millisecond
-	w.objects.MaxAttempts = 1_000_000
 	w.config.Grace = 10 * time.Minute
 	w.run()
 	keys := w.seed(1200)
