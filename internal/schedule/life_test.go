@@ -24,12 +24,18 @@ func (w *world) noReport(id string) {
 
 func TestFailuresOfPreparing(t *testing.T) {
 	t.Parallel()
-	head := s3test.Match{Op: "HeadObject", Bucket: "manifests"}
-	get := s3test.Match{Op: "GetObject", Bucket: "manifests"}
+	w := newWorld(t)
+	w.config.Attempts = 2
+	w.run()
+	// fault makes an operation on the manifest of a job fail.
+	fault := func(s *job.Spec, op string, status int, code string) {
+		_, key, _ := job.ObjectOf(s.Manifest.Location.ObjectArn)
+		w.s3.Fault(s3test.Match{Op: op, Bucket: "manifests", Key: s3test.Key(key)}, s3test.Status(status, code))
+	}
 	const csv = "data,k\n"
 	for name, c := range map[string]struct {
 		manifest string
-		set      func(w *world, spec *job.Spec)
+		set      func(*job.Spec)
 		code     string
 		text     string // what the reason contains
 	}{
@@ -38,40 +44,36 @@ func TestFailuresOfPreparing(t *testing.T) {
 		"column count":     {csv + csv + "data,k,v\n", nil, "InvalidManifestContent", "Manifest file is not properly formatted: line 3: got 3 columns, want 2"},
 		"key":              {csv + "data,%zz\n", nil, "InvalidManifestContent", "Invalid object key format: line 2"},
 		"late in the file": {strings.Repeat(csv, 2500) + "data\n", nil, "InvalidManifestContent", "line 2501"},
-		"schema": {csv, func(_ *world, s *job.Spec) { s.Manifest.Spec.Fields = []job.Field{job.FieldBucket, job.FieldIgnore} },
+		"schema": {csv, func(s *job.Spec) { s.Manifest.Spec.Fields = []job.Field{job.FieldBucket, job.FieldIgnore} },
 			"InvalidManifestContent", "Required fields are missing in the schema: Key"},
-		"missing": {csv, func(_ *world, s *job.Spec) { s.Manifest.Location.ObjectArn = "arn:aws:s3:::manifests/nothing" },
+		"missing": {csv, func(s *job.Spec) { s.Manifest.Location.ObjectArn = "arn:aws:s3:::manifests/nothing" },
 			"ManifestNotFound", "The manifest does not exist"},
-		"missing bucket": {csv, func(_ *world, s *job.Spec) { s.Manifest.Location.ObjectArn = "arn:aws:s3:::nowhere/m" },
+		"missing bucket": {csv, func(s *job.Spec) { s.Manifest.Location.ObjectArn = "arn:aws:s3:::nowhere/m" },
 			"ManifestNotFound", "The manifest does not exist"},
-		"missing version": {csv, func(_ *world, s *job.Spec) { s.Manifest.Location.ObjectVersionId = "gone" },
+		"missing version": {csv, func(s *job.Spec) { s.Manifest.Location.ObjectVersionId = "gone" },
 			"ManifestNotFound", "The manifest does not exist"},
-		"forbidden to look": {csv, func(w *world, _ *job.Spec) { w.s3.Fault(head, s3test.Status(403, "")) },
+		"forbidden to look": {csv, func(s *job.Spec) { fault(s, "HeadObject", 403, "") },
 			"ManifestAccessDenied", "Reading the manifest is forbidden: AccessDenied"},
-		"forbidden to read": {csv, func(w *world, _ *job.Spec) { w.s3.Fault(get, s3test.Status(403, "AccessDenied")) },
+		"forbidden to read": {csv, func(s *job.Spec) { fault(s, "GetObject", 403, "AccessDenied") },
 			"ManifestAccessDenied", "Reading the manifest is forbidden: AccessDenied"},
-		"other ETag": {csv, func(_ *world, s *job.Spec) { s.Manifest.Location.ETag = "00000000000000000000000000000000" },
+		"other ETag": {csv, func(s *job.Spec) { s.Manifest.Location.ETag = "00000000000000000000000000000000" },
 			"ManifestETagMismatch", "has the ETag"},
-		"changed between": {csv, func(w *world, _ *job.Spec) { w.s3.Fault(get, s3test.Status(412, "PreconditionFailed")) },
+		"changed between": {csv, func(s *job.Spec) { fault(s, "GetObject", 412, "PreconditionFailed") },
 			"ManifestETagMismatch", "changed while it was read"},
-		"refused": {csv, func(w *world, _ *job.Spec) { w.s3.Fault(get, s3test.Status(400, "InvalidRequest")) },
+		"refused": {csv, func(s *job.Spec) { fault(s, "GetObject", 400, "InvalidRequest") },
 			"ManifestReadFailed", "The manifest cannot be read"},
-		"store down for good": {csv, func(w *world, _ *job.Spec) { w.s3.Fault(get, s3test.Status(503, "ServiceUnavailable")) },
+		"store down for good": {csv, func(s *job.Spec) { fault(s, "GetObject", 503, "ServiceUnavailable") },
 			"ManifestReadFailed", "The manifest cannot be read"},
-		"inventory": {csv, func(_ *world, s *job.Spec) { s.Manifest.Spec.Format = job.ManifestInventory },
+		"inventory": {csv, func(s *job.Spec) { s.Manifest.Spec.Format = job.ManifestInventory },
 			"NotImplemented", string(job.ManifestInventory)},
-		"generator": {csv, func(_ *world, s *job.Spec) {
+		"generator": {csv, func(s *job.Spec) {
 			s.Manifest, s.ManifestGenerator = nil, &job.ManifestGenerator{S3JobManifestGenerator: &job.S3JobManifestGenerator{SourceBucket: "arn:aws:s3:::data"}}
 		}, "NotImplemented", "S3JobManifestGenerator"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t)
-			w.config.Attempts = 2
-			w.run()
 			spec := w.specOf(c.manifest, job.FieldBucket, job.FieldKey)
 			if c.set != nil {
-				c.set(w, &spec)
+				c.set(&spec)
 			}
 			id := w.create(spec)
 			w.awaitStatus(id, job.Failed)
@@ -163,6 +165,7 @@ func TestManifestThatVanishesUnderTheJob(t *testing.T) {
 
 func TestFailureThreshold(t *testing.T) {
 	t.Parallel()
+	w := newWorld(t).run()
 	for name, c := range map[string]struct {
 		rows, failing int // the first ones fail
 		want          job.Status
@@ -173,15 +176,13 @@ func TestFailureThreshold(t *testing.T) {
 		"all of a thousand":           {1000, 1000, job.Failed},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t).run()
 			keys := w.seed(c.rows - c.failing)
 			for i := range c.failing {
 				keys = append(keys, fmt.Sprint("missing", i))
 			}
 			id := w.create(w.spec(keys))
 			w.awaitStatus(id, c.want)
-			j, rows := w.verify(id)
+			j, rows := w.verifyCounts(id)
 			if c.want == job.Failed && w.reason(j).FailureCode != job.CodeThreshold {
 				t.Errorf("reasons %+v", j.FailureReasons)
 			}

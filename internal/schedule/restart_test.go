@@ -33,6 +33,8 @@ func TestRestartInEveryPhase(t *testing.T) {
 			name := phase + ", stopped"
 			if crash {
 				name = phase + ", killed"
+			} else if at.Skip == 2 || at.Key != nil || at.Op == "ListObjectsV2" {
+				continue // the same to an orderly stop as the phase before
 			}
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
