@@ -55,7 +55,8 @@ func ObjectOf(arn string) (bucket, key string, ok bool) {
 		return "", "", false
 	}
 	bucket, key, ok = strings.Cut(parts[5], "/")
-	return bucket, key, ok && bucket != "" && key != ""
+	accessPoint := bucket == "accesspoint" && parts[4] != "" // in the account parts[4]; buckets name none
+	return bucket, key, ok && bucket != "" && key != "" && !accessPoint
 }
 
 // AccountOfRole is the account of a role's ARN.

@@ -67,8 +67,11 @@ func TestValidate(t *testing.T) {
 		"inventory":         {func(s *Spec) { s.Manifest.Spec = &ManifestSpec{Format: ManifestInventory} }, ""},
 		"generated format":  {func(s *Spec) { s.Manifest.Spec.Format = "S3InventoryReport_CSV_20211130" }, "Manifest.Spec.Format: "},
 		"bucket, no key":    {func(s *Spec) { s.Manifest.Location.ObjectArn = "arn:aws:s3:::manifests" }, "Manifest.Location.ObjectArn: "},
-		"no etag":           {func(s *Spec) { s.Manifest.Location.ETag = "" }, "Manifest.Location.ETag: is required"},
-		"report members":    {func(s *Spec) { s.Report.Enabled = true }, "Report.Bucket: is required"},
+		"access point": {func(s *Spec) {
+			s.Manifest.Location.ObjectArn = "arn:aws:s3:us-east-1:123456789012:accesspoint/ap/object/m.csv"
+		}, "Manifest.Location.ObjectArn: "},
+		"no etag":        {func(s *Spec) { s.Manifest.Location.ETag = "" }, "Manifest.Location.ETag: is required"},
+		"report members": {func(s *Spec) { s.Report.Enabled = true }, "Report.Bucket: is required"},
 		"report": {func(s *Spec) {
 			s.Report = Report{Enabled: true, Bucket: "arn:aws:s3:::r", Format: ReportCSV, ReportScope: AllTasks}
 		}, ""},
