@@ -157,8 +157,8 @@ func (u *Upload) Complete(ctx context.Context, parts []Uploaded, headers ...Head
 	req.Body.MD5 = "" // not what S3 knows for this call
 	var res Result
 	u.client.Do(ctx, &req, &res)
-	if res.Code == "NoSuchUpload" && res.Attempts > 1 {
-		// An attempt before this may have been answered, and the answer lost.
+	if res.Code == "NoSuchUpload" {
+		// The store may have done it before, and the answer was lost with its connection.
 		if h, err := HeadFull(ctx, u.client, u.object()); err == nil && h.ETag != "" && h.ETag == multipartETag(parts) {
 			return Written{ETag: h.ETag, VersionID: h.VersionID, Header: h.Header}, nil
 		}

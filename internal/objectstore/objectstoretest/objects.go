@@ -29,11 +29,23 @@ type Object struct {
 	Header       http.Header // of the request that wrote it
 	Modified     time.Time
 	DeleteMarker bool
+
+	StorageClass string    // empty: STANDARD
+	Restored     bool      // from an archive: may be read
+	Restoring    string    // tier and days of the restore that was asked for
+	Parts        []int     // sizes; nil: put in one piece
+	ACL          string    // canned
+	Grants       []Grant   // given instead of a canned ACL
+	LegalHold    string    // ON, OFF or empty
+	RetainMode   string    // GOVERNANCE, COMPLIANCE or empty
+	RetainUntil  time.Time // zero without RetainMode
 }
 
 type bucket struct {
 	versioning string
+	locked     bool                 // has Object Lock
 	objects    map[string][]*Object // versions, oldest first
+	uploads    map[string]*upload   // by id
 }
 
 // CreateBucket creates buckets that do not exist yet. Put does so too.
@@ -110,6 +122,7 @@ func (s *Server) Keys(bucket string) []string {
 func (o *Object) clone() Object {
 	c := *o
 	c.Body, c.Tags, c.Metadata, c.Header = slices.Clone(o.Body), maps.Clone(o.Tags), maps.Clone(o.Metadata), o.Header.Clone()
+	c.Parts, c.Grants = slices.Clone(o.Parts), slices.Clone(o.Grants)
 	return c
 }
 
@@ -162,6 +175,9 @@ func opOf(r *Request, query url.Values) string {
 		}
 		return cmp.Or(map[string]string{"GET": "ListObjectsV2", "PUT": "CreateBucket", "HEAD": "HeadBucket"}[r.Method], "Unknown")
 	}
+	if op := multipartOp(r, query); op != "" {
+		return op
+	}
 	for sub, name := range map[string]string{
 		"tagging": "ObjectTagging", "acl": "ObjectAcl", "legal-hold": "ObjectLegalHold", "retention": "ObjectRetention",
 		"attributes": "ObjectAttributes",
@@ -198,6 +214,8 @@ func (s *Server) handle(r *Request, query url.Values) *answer {
 		return reply(200, "")
 	case "GetBucketVersioning":
 		return reply(200, xmlHeader+"<VersioningConfiguration>"+element("Status", b.versioning)+"</VersioningConfiguration>")
+	case "GetObjectLockConfiguration":
+		return lockConfiguration(b)
 	case "PutBucketVersioning":
 		var in struct{ Status string }
 		if xml.Unmarshal(r.Body, &in) != nil {
@@ -214,6 +232,9 @@ func (s *Server) handle(r *Request, query url.Values) *answer {
 	case "DeleteObject":
 		return s.delete(r, b)
 	}
+	if a := s.multipart(r, b, query); a != nil {
+		return a
+	}
 	o, _ := b.find(r.Key, r.VersionID)
 	switch {
 	case o == nil && r.VersionID != "":
@@ -225,7 +246,7 @@ func (s *Server) handle(r *Request, query url.Values) *answer {
 	}
 	switch r.Op {
 	case "GetObject", "HeadObject":
-		return get(r, o)
+		return get(r, o, query)
 	case "GetObjectTagging":
 		return reply(200, tagging(o.Tags))
 	case "PutObjectTagging":
@@ -233,6 +254,9 @@ func (s *Server) handle(r *Request, query url.Values) *answer {
 	case "DeleteObjectTagging":
 		o.Tags = nil
 		return reply(204, "")
+	}
+	if a := setting(r, b, o); a != nil {
+		return a
 	}
 	return refusal(501, "NotImplemented", "A header you provided implies functionality that is not implemented")
 }
@@ -248,9 +272,12 @@ func element(name, value string) string {
 	return "<" + name + ">" + html.EscapeString(value) + "</" + name + ">"
 }
 
-func get(r *Request, o *Object) *answer {
+func get(r *Request, o *Object, query url.Values) *answer {
 	if want := r.Header.Get("If-Match"); want != "" && want != `"`+o.ETag+`"` {
 		return refusal(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold")
+	}
+	if r.Method == http.MethodGet && o.archived() {
+		return refusal(403, "InvalidObjectState", "The operation is not valid for the object's storage class")
 	}
 	a := reply(200, "")
 	a.body = o.Body
@@ -260,6 +287,9 @@ func get(r *Request, o *Object) *answer {
 	a.header.Set("Accept-Ranges", "bytes")
 	if o.VersionID != "" {
 		a.header.Set("X-Amz-Version-Id", o.VersionID)
+	}
+	if o.StorageClass != "" {
+		a.header.Set("X-Amz-Storage-Class", o.StorageClass)
 	}
 	for name, value := range o.Metadata {
 		a.header.Set("X-Amz-Meta-"+name, value)
@@ -277,6 +307,7 @@ func get(r *Request, o *Object) *answer {
 		a.status, a.body = 206, o.Body[from:to+1]
 		a.header.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, to, len(o.Body)))
 	}
+	a = o.part(a, query)
 	if r.Method == http.MethodHead {
 		a.header.Set("Content-Length", strconv.Itoa(len(a.body)))
 	}
@@ -289,7 +320,7 @@ func (s *Server) put(r *Request, b *bucket) *answer {
 	}
 	o := &Object{
 		Body: slices.Clone(r.Body), ContentType: cmp.Or(r.Header.Get("Content-Type"), "binary/octet-stream"),
-		Metadata: metadata(r.Header), Header: r.Header,
+		StorageClass: r.Header.Get("X-Amz-Storage-Class"), Metadata: metadata(r.Header), Header: r.Header,
 	}
 	var bad *answer
 	if o.Tags, bad = headerTags(r.Header); bad != nil {
@@ -330,25 +361,39 @@ func headerTags(h http.Header) (map[string]string, *answer) {
 	return tags, nil
 }
 
-func (s *Server) copy(r *Request, b *bucket) *answer {
+// source finds what x-amz-copy-source names.
+func (s *Server) source(r *Request) (*Object, *answer) {
 	source, version, _ := strings.Cut(strings.TrimPrefix(r.Header.Get("X-Amz-Copy-Source"), "/"), "?versionId=")
 	rawBucket, rawKey, _ := strings.Cut(source, "/")
 	from, err1 := url.QueryUnescape(rawBucket)
 	key, err2 := url.QueryUnescape(rawKey) // a bare + means a space, as S3 reads it: copy-source needs strict escaping
 	version, err3 := url.QueryUnescape(version)
 	if err1 != nil || err2 != nil || err3 != nil {
-		return refusal(400, "InvalidArgument", "Copy Source must mention the source bucket and key: sourcebucket/sourcekey")
+		return nil, refusal(400, "InvalidArgument", "Copy Source must mention the source bucket and key: sourcebucket/sourcekey")
 	}
 	sourceBucket := s.buckets[from]
 	if sourceBucket == nil {
-		return refusal(404, "NoSuchBucket", "The specified bucket does not exist")
+		return nil, refusal(404, "NoSuchBucket", "The specified bucket does not exist")
 	}
 	o, _ := sourceBucket.find(key, version)
 	switch {
 	case o == nil && version != "":
-		return refusal(404, "NoSuchVersion", "The specified version does not exist.")
+		return nil, refusal(404, "NoSuchVersion", "The specified version does not exist.")
 	case o == nil, o.DeleteMarker:
-		return refusal(404, "NoSuchKey", "The specified key does not exist.")
+		return nil, refusal(404, "NoSuchKey", "The specified key does not exist.")
+	case o.archived():
+		return nil, refusal(403, "InvalidObjectState", "Operation is not valid for the source object's storage class")
+	}
+	return o, nil
+}
+
+func (s *Server) copy(r *Request, b *bucket) *answer {
+	o, bad := s.source(r)
+	if bad != nil {
+		return bad
+	}
+	if bad := s.tooLarge(len(o.Body)); bad != nil {
+		return bad
 	}
 	if t, err := http.ParseTime(r.Header.Get("X-Amz-Copy-Source-If-Modified-Since")); err == nil && !o.Modified.After(t) {
 		return refusal(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold")
@@ -362,12 +407,13 @@ func (s *Server) copy(r *Request, b *bucket) *answer {
 		clone.Metadata, clone.ContentType = metadata(r.Header), cmp.Or(r.Header.Get("Content-Type"), "binary/octet-stream")
 	}
 	if r.Header.Get("X-Amz-Tagging-Directive") == "REPLACE" {
-		var bad *answer
 		if clone.Tags, bad = headerTags(r.Header); bad != nil {
 			return bad
 		}
 	}
 	clone.VersionID = ""
+	clone.Parts, clone.ACL, clone.Grants, clone.LegalHold, clone.RetainMode, clone.RetainUntil = nil, "", nil, "", "", time.Time{}
+	clone.StorageClass, clone.Restored, clone.Restoring = r.Header.Get("X-Amz-Storage-Class"), false, ""
 	s.storeLocked(b, r.Key, &clone)
 	return written(&clone, xmlHeader+"<CopyObjectResult><LastModified>"+clone.Modified.Format(time.RFC3339)+
 		"</LastModified><ETag>&quot;"+clone.ETag+"&quot;</ETag></CopyObjectResult>")
@@ -400,11 +446,7 @@ func tagging(tags map[string]string) string {
 }
 
 func putTagging(r *Request, o *Object) *answer {
-	summed := r.Header.Get("Content-Md5") != ""
-	for name := range r.Header {
-		summed = summed || strings.HasPrefix(name, "X-Amz-Checksum-")
-	}
-	if !summed {
+	if !summed(r) {
 		return refusal(400, "InvalidRequest", "Missing required header for this request: Content-MD5")
 	}
 	var in struct {

@@ -45,6 +45,8 @@ type Config struct {
 	Domain string
 	// PageSize bounds the keys of one page of a listing. Default 1000.
 	PageSize int
+	// CopyLimit is the most bytes that one CopyObject or UploadPartCopy may copy. 0: no limit.
+	CopyLimit int
 	// CloseEach closes the connection after every answer, as some servers do.
 	CloseEach bool
 	// TLS serves https; see [Server.ClientTLS].
