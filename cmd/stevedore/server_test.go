@@ -158,7 +158,7 @@ func TestClient(t *testing.T) {
 	suspended(unwanted)
 	suspended(other)
 	check(exitNotFound, unwanted+" Cancelled\njob/"+other+" Cancelled", "job", "cancel", unwanted, "ffff", other, "--reason", "no need")
-	check(0, "Reason given  no need", "job", "describe", unwanted)
+	check(0, "no need\n", "job", "describe", unwanted)
 	check(exitJobFailed, "Cancelled", "job", "watch", unwanted, "--exit-status")
 	check(0, "partial", "job", "list")
 
