@@ -35,7 +35,7 @@ func pythons(t *testing.T) []python {
 }
 
 // TestBoto3 runs testdata/jobs.py. Both ways past the account in the host name are
-// taken: a hook that removes it before signing, and the API as the proxy.
+// taken: a hook that removes it before signing, and stevedore exec.
 func TestBoto3(t *testing.T) {
 	t.Parallel()
 	const tasks = 20
@@ -43,15 +43,16 @@ func TestBoto3(t *testing.T) {
 		t.Run(python.releases, func(t *testing.T) {
 			t.Parallel()
 			d := startDev(t, tasks)
-			for _, way := range []string{"hook", "proxy"} {
-				env := cleanEnv("TEST_API="+d.api, "TEST_S3="+d.s3, "TEST_ETAG="+d.manifestTag, "TEST_TASKS="+strconv.Itoa(tasks), "TEST_WAY="+way)
-				if way == "proxy" {
-					env = append(env, "HTTP_PROXY="+d.api, "http_proxy="+d.api, "NO_PROXY=127.0.0.1", "no_proxy=127.0.0.1")
-				}
-				if e := command(t, env, "", python.path, filepath.Join("testdata", "jobs.py")); e.code != 0 {
+			env := cleanEnv("TEST_API="+d.api, "TEST_S3="+d.s3, "TEST_ETAG="+d.manifestTag, "TEST_TASKS="+strconv.Itoa(tasks), "STEVEDORE_READY_FILE="+d.readyFile)
+			run := func(way string, args ...string) {
+				t.Helper()
+				args = append(args, python.path, filepath.Join("testdata", "jobs.py"))
+				if e := command(t, append(env, "TEST_WAY="+way), "", args[0], args[1:]...); e.code != 0 {
 					t.Errorf("%s: exit code %d\n%s%s", way, e.code, e.stdout, e.stderr)
 				}
 			}
+			run("hook")
+			run("exec", binary, "exec", "--")
 		})
 	}
 }

@@ -13,6 +13,7 @@ import time
 import unittest
 
 import boto3
+import botocore
 import botocore.exceptions
 from botocore.config import Config
 
@@ -21,7 +22,7 @@ API = os.environ['TEST_API']
 S3 = os.environ['TEST_S3']
 ETAG = os.environ['TEST_ETAG']
 TASKS = int(os.environ['TEST_TASKS'])
-WAY = os.environ['TEST_WAY']  # how the client is led past the account in the host name: hook, proxy
+WAY = os.environ['TEST_WAY']  # how the client is led past the account in the host name: hook, exec
 KEYS = {'aws_access_key_id': 'stevedore', 'aws_secret_access_key': 'stevedore-secret'}
 
 
@@ -32,8 +33,10 @@ def control(keys=KEYS, region='us-east-1', **config):
         client.meta.events.register('before-sign.s3-control', lambda request, **kw: setattr(
             request, 'url', re.sub(r'://\d{12}\.', '://', request.url, count=1)))
         return client
-    # The environment says HTTP_PROXY; the name is nobody's.
-    return boto3.client('s3control', region_name=region, endpoint_url='http://jobs.invalid', config=Config(**config), **keys)
+    # stevedore exec has said it all; releases before 1.31 do not look there for endpoints.
+    old = tuple(map(int, botocore.__version__.split('.')[:2])) < (1, 31)
+    endpoint = os.environ['AWS_ENDPOINT_URL_S3_CONTROL'] if old else None
+    return boto3.client('s3control', region_name=region, endpoint_url=endpoint, config=Config(**config), **keys)
 
 
 def job(**changes):
@@ -256,7 +259,7 @@ class Jobs(unittest.TestCase):
             ('InvalidNextTokenException', 'nextToken', lambda: c.list_jobs(AccountId=ACCOUNT, NextToken='abc')),
             ('AccessDenied', 'account', lambda: c.describe_job(AccountId='999999999999', JobId=job_id)),
         ]
-        if WAY == 'proxy':  # the hook looks for twelve digits
+        if WAY == 'exec':  # the hook looks for twelve digits
             calls.append(('BadRequestException', 'x-amz-account-id', lambda: c.describe_job(AccountId='123', JobId=job_id)))
         for code, word, call in calls:
             with self.subTest(code=code, word=word), self.refused(code, word):
