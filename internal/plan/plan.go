@@ -218,9 +218,15 @@ func Unreadable(err error) error {
 }
 
 // refused reports whether the store has answered for good, as opposed to being
-// out of order for a while.
+// out of order for a while, or asked with credentials about to be renewed.
 func refused(err error) bool {
 	e, ok := errors.AsType[*objectstore.Error](err)
-	return ok && e.Status >= 300 && e.Status < 500 &&
-		e.Status != http.StatusRequestTimeout && e.Status != http.StatusTooManyRequests
+	if !ok || e.Status < 300 || e.Status >= 500 {
+		return false
+	}
+	switch e.Code {
+	case "ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired":
+		return false
+	}
+	return e.Status != http.StatusRequestTimeout && e.Status != http.StatusTooManyRequests
 }

@@ -330,11 +330,22 @@ func (c *chunkRun) putPart(hard context.Context, row int64, failed bool, rows in
 }
 
 // Refused reports whether the store has answered for good: asking again will not
-// help. What it may answer otherwise later, or has not answered at all, is not.
+// help. What it may answer otherwise later, or has not answered at all, is not;
+// credentials that have expired are about to be renewed.
 func Refused(err error) bool {
 	e, ok := errors.AsType[*objectstore.Error](err)
-	return ok && e.Status >= 300 && e.Status < 500 &&
-		e.Status != http.StatusRequestTimeout && e.Status != http.StatusConflict && e.Status != http.StatusTooManyRequests
+	if !ok || e.Status < 300 || e.Status >= 500 {
+		return false
+	}
+	switch e.Status {
+	case http.StatusRequestTimeout, http.StatusConflict, http.StatusTooManyRequests:
+		return false
+	}
+	switch e.Code {
+	case "ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired":
+		return false
+	}
+	return true
 }
 
 // pause waits and reports false if ctx ended first.

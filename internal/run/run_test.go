@@ -25,7 +25,7 @@ func TestEachRowIsCommittedOnce(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		synctest.Test(t, func(t *testing.T) {
-			n := rapid.Int64Range(1, 3000).Draw(rt, "rows")
+			n := rapid.Int64Range(1, 1500).Draw(rt, "rows")
 			modulus := rapid.Int64Range(1, 7).Draw(rt, "every nth fails")
 			fails := func(row int64) bool { return row%modulus == 3 }
 			slow := rapid.Int64Range(1, 500).Draw(rt, "every nth is slow")
@@ -36,9 +36,8 @@ func TestEachRowIsCommittedOnce(t *testing.T) {
 				if row%slow == 0 {
 					wait = time.Second
 				}
-				select {
-				case <-time.After(wait):
-				case <-ctx.Done():
+				time.Sleep(wait)
+				if ctx.Err() != nil {
 					return ctx.Err()
 				}
 				attempted.Store(row, true)
@@ -286,6 +285,26 @@ func TestManifestThatCannotBeRead(t *testing.T) {
 	}
 }
 
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	for want, errs := range map[bool][]error{
+		true: {
+			&objectstore.Error{Status: 403, Code: "AccessDenied"}, &objectstore.Error{Status: 404}, &objectstore.Error{Status: 301},
+			fmt.Errorf("write report: %w", &objectstore.Error{Status: 400, Code: "InvalidRequest"}),
+		},
+		false: {
+			&objectstore.Error{Status: 503}, &objectstore.Error{Status: 429}, &objectstore.Error{Status: 408}, &objectstore.Error{Status: 409},
+			&objectstore.Error{}, &objectstore.Error{Status: 400, Code: "ExpiredToken"}, errors.New("disk full"),
+		},
+	} {
+		for _, err := range errs {
+			if run.Refused(err) != want {
+				t.Errorf("%#v: refused %t", err, !want)
+			}
+		}
+	}
+}
+
 func TestReportThatIsRefused(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -355,12 +374,12 @@ func TestMeter(t *testing.T) {
 func TestMeterTripsOnce(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
-		failing := rapid.IntRange(0, 2000).Draw(rt, "failing")
+		failing := rapid.IntRange(0, 1100).Draw(rt, "failing")
 		start := rapid.Int64Range(0, 600).Draw(rt, "failed before")
 		var executed, failed int64 = start, start
 		want := int64(0)
 		trips := 0
-		b := newBench(t, 2000, do(func(_ context.Context, key string, out *job.Outcome) error {
+		b := newBench(t, 1100, do(func(_ context.Context, key string, out *job.Outcome) error {
 			bad := number(key) < int64(failing)
 			settle(out, bad)
 			if executed++; bad {
