@@ -3,11 +3,19 @@ package jobstore_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
+	"time"
 
+	"go.etcd.io/etcd/server/v3/storage/wal"
+	"go.etcd.io/etcd/server/v3/storage/wal/walpb"
+	"go.uber.org/zap"
+
+	"stevedore/internal/job"
 	"stevedore/internal/jobstore"
 )
 
@@ -158,5 +166,61 @@ func killCommitting(t *testing.T, dir string, commits int, acknowledged map[int6
 	}
 	if err := child.Wait(); err == nil || said < commits {
 		t.Fatalf("child ended by itself after %d commits: %v", said, err)
+	}
+}
+
+// TestKilledAtBirth opens a store whose predecessor was killed after it had made
+// its log and before anything was in it. etcd alone would wait for ever.
+func TestKilledAtBirth(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := open(t, dir).Close(); err != nil {
+		t.Fatal(err)
+	}
+	log := filepath.Join(dir, "member", "wal")
+	w, err := wal.OpenForRead(nil, log, &walpb.Snapshot{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	metadata, _, _, err := w.ReadAll()
+	_ = w.Close() // it says that what was opened for reading cannot be synced
+	if err := errors.Join(err, os.RemoveAll(filepath.Join(dir, "member"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Dir(log), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if w, err = wal.Create(zap.NewNop(), log, metadata); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	s, err := jobstore.Open(ctx, jobstore.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if aside, err := filepath.Glob(filepath.Join(dir, "member.unborn-*")); err != nil || len(aside) != 1 {
+		t.Errorf("set aside: %v, %v", aside, err)
+	}
+	// A store that holds something is never set aside.
+	s = open(t, dir)
+	id := s.JobID("1", "r", "token")
+	if _, _, err := s.Create(t.Context(), job.Job{Account: "1", Region: "r", ID: id, Status: job.New}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir)
+	defer s.Close()
+	if _, err := s.Job(t.Context(), "1", id); err != nil {
+		t.Error(err)
 	}
 }

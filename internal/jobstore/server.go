@@ -14,6 +14,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
+	"go.etcd.io/etcd/server/v3/storage/wal"
+	"go.etcd.io/etcd/server/v3/storage/wal/walpb"
 )
 
 // memberURL is the address by which the only member knows itself. Nothing
@@ -40,6 +42,9 @@ func serve(ctx context.Context, c Config) (_ *server, err error) {
 		}
 	}()
 
+	if err := setAsideUnborn(c); err != nil {
+		return nil, err
+	}
 	cfg, err := etcdConfig(c)
 	if err != nil {
 		return nil, err
@@ -56,6 +61,29 @@ func serve(ctx context.Context, c Config) (_ *server, err error) {
 	case <-ctx.Done():
 		return nil, fmt.Errorf("start etcd: %w", context.Cause(ctx))
 	}
+}
+
+// setAsideUnborn puts a member out of the way that was killed while it was being
+// made, before the first entry of its log was durable: started again, etcd would
+// not know that it is its own only voter, and wait for a leader for ever. Nothing
+// can have been acknowledged by it, for that takes a committed entry. It is kept
+// under another name all the same.
+func setAsideUnborn(c Config) error {
+	member := filepath.Join(c.Dir, "member")
+	log := filepath.Join(member, "wal")
+	if !wal.Exist(log) {
+		return nil
+	}
+	state, err := wal.Verify(nil, log, &walpb.Snapshot{})
+	if err != nil || state.GetCommit() > 0 {
+		return nil //nolint:nilerr // a log that has moved on, or is damaged: for etcd to judge
+	}
+	aside := member + time.Now().UTC().Format(".unborn-20060102T150405.000000000")
+	c.Logger.Warn("setting aside a store that was killed before it held anything", "dir", aside) //nolint:sloglint // no call is behind it
+	if err := os.Rename(member, aside); err != nil {
+		return fmt.Errorf("set aside a store that was never completed: %w", err)
+	}
+	return nil
 }
 
 // etcdConfig departs from etcd's defaults where engine.md section 6 says so.
