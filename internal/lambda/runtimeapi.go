@@ -41,9 +41,7 @@ func (w *worker) serveNext(rw http.ResponseWriter, r *http.Request) {
 	var inv *invocation
 	select {
 	case inv = <-w.work:
-	case <-r.Context().Done():
-		return
-	case <-w.ended:
+	case <-r.Context().Done(): // the process has ended
 		return
 	}
 	w.mu.Lock()

@@ -38,7 +38,6 @@ type worker struct {
 	exitErr error              // how; to be read once exited is closed
 	work    chan *invocation   // to whoever asks for the next one
 	failed  chan failedInit    // what the program says of a start that failed
-	ended   chan struct{}      // closed by stop: nobody hands out work any more
 	once    sync.Once
 
 	// Written by invoke only.
@@ -56,7 +55,7 @@ func startWorker(ctx context.Context, l *local) (*worker, error) {
 		return nil, fmt.Errorf("listen for the function: %w", err)
 	}
 	w := &worker{
-		local: l, exited: make(chan struct{}), ended: make(chan struct{}),
+		local: l, exited: make(chan struct{}),
 		work: make(chan *invocation), failed: make(chan failedInit, 1),
 	}
 	w.server = &http.Server{
@@ -266,7 +265,6 @@ func (w *worker) watchMemory() (<-chan error, func()) {
 // its Runtime API.
 func (w *worker) stop() {
 	w.once.Do(func() {
-		close(w.ended)
 		if !w.fit {
 			killAll(w.process)
 		}
