@@ -34,6 +34,7 @@ func TestAudit(t *testing.T) {
 		store    *objectstoretest.Server
 	}
 	good := func(t *testing.T) *outcome {
+		t.Helper()
 		o := &outcome{store: objectstoretest.Start(t, objectstoretest.Config{})}
 		o.store.CreateBucket(demoBucket, reportsBucket)
 		for i := range objects {

@@ -34,17 +34,17 @@ func writeValue(b *bytes.Buffer, v reflect.Value, indent string) {
 	case reflect.Pointer:
 		writeValue(b, v.Elem(), indent)
 	case reflect.Struct:
-		if t, ok := v.Interface().(time.Time); ok {
+		if t, ok := reflect.TypeAssert[time.Time](v); ok {
 			writeString(b, t.UTC().Format(time.RFC3339Nano))
 			return
 		}
 		var members []func()
-		for i := range v.NumField() {
-			if f := v.Type().Field(i); present(v.Field(i), f) {
+		for f, member := range v.Fields() {
+			if present(member, f) {
 				members = append(members, func() {
 					writeString(b, f.Name)
 					b.WriteString(": ")
-					writeValue(b, v.Field(i), inner)
+					writeValue(b, member, inner)
 				})
 			}
 		}
@@ -56,7 +56,7 @@ func writeValue(b *bytes.Buffer, v reflect.Value, indent string) {
 		}
 		writeList(b, '[', ']', indent, items)
 	case reflect.Map:
-		entries := v.Interface().(map[string]string) //nolint:errcheck,forcetypeassert // the API has no other maps
+		entries := v.Interface().(map[string]string) //nolint:errcheck // the API has no other maps
 		var members []func()
 		for _, key := range slices.Sorted(maps.Keys(entries)) {
 			members = append(members, func() {
@@ -82,8 +82,9 @@ func present(v reflect.Value, f reflect.StructField) bool {
 		return !v.IsNil()
 	case reflect.String:
 		return v.Len() > 0 || job.MayBeEmpty(f)
+	default:
+		return v.Type() != reflect.TypeFor[time.Time]() || !v.IsZero()
 	}
-	return v.Type() != reflect.TypeFor[time.Time]() || !v.IsZero()
 }
 
 func writeList(b *bytes.Buffer, open, end byte, indent string, items []func()) {

@@ -45,15 +45,16 @@ func described(status string) string {
 }
 
 func listed(next string, ids ...string) string {
-	b := "<ListJobsResult" + ns + "><Jobs>"
+	var b strings.Builder
+	b.WriteString("<ListJobsResult" + ns + "><Jobs>")
 	for _, id := range ids {
-		b += "<member><JobId>" + id + "</JobId></member>"
+		b.WriteString("<member><JobId>" + id + "</JobId></member>")
 	}
-	b += "</Jobs>"
+	b.WriteString("</Jobs>")
 	if next != "" {
-		b += "<NextToken>" + next + "</NextToken>"
+		b.WriteString("<NextToken>" + next + "</NextToken>")
 	}
-	return b + "</ListJobsResult>"
+	return b.String() + "</ListJobsResult>"
 }
 
 const someID = "00e123a4-c0d8-41f4-a0eb-b46f9ba5b07c"

@@ -64,9 +64,9 @@ func (r *inputReader) members(in map[string]any, v reflect.Value, path string) {
 		f, ok := t.FieldByName(name)
 		if !ok {
 			hint := ""
-			for i := range t.NumField() {
-				if strings.EqualFold(t.Field(i).Name, name) {
-					hint = ": do you mean " + t.Field(i).Name + "?"
+			for f := range t.Fields() {
+				if strings.EqualFold(f.Name, name) {
+					hint = ": do you mean " + f.Name + "?"
 				}
 			}
 			r.addf(join(path, name), "is not a member of the API%s", hint)
@@ -76,8 +76,8 @@ func (r *inputReader) members(in map[string]any, v reflect.Value, path string) {
 			r.value(in[name], v.FieldByIndex(f.Index), join(path, name), job.MayBeEmpty(f))
 		}
 	}
-	for i := range t.NumField() {
-		if f := t.Field(i); in[f.Name] == nil && f.Tag.Get("required") == "true" {
+	for f := range t.Fields() {
+		if in[f.Name] == nil && f.Tag.Get("required") == "true" {
 			r.addf(join(path, f.Name), "is required")
 		}
 	}

@@ -19,7 +19,7 @@ func TestConnect(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	check := func(flags connectFlags, environ string, want string) {
+	check := func(flags connectFlags, environ, want string) {
 		t.Helper()
 		c, err := flags.connect(t.Context(), world{environ: strings.Fields(environ)})
 		if err != nil {

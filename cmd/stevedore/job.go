@@ -40,7 +40,7 @@ With -o json the answer is what the AWS CLI prints for the same call.`,
 			if len(args) > 0 {
 				return &problem{what: fmt.Sprintf("job has no command %q", args[0]), try: try(w, "job --help"), code: exitUsage}
 			}
-			return cmd.Help() //nolint:wrapcheck // nothing to add
+			return cmd.Help()
 		},
 	}
 	c.connect.add(cmd, false)

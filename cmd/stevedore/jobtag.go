@@ -28,7 +28,7 @@ moment may be overwritten.`,
 			if len(args) > 0 {
 				return &problem{what: fmt.Sprintf("job tag has no command %q", args[0]), try: try(c.w, "job tag --help"), code: exitUsage}
 			}
-			return cmd.Help() //nolint:wrapcheck // nothing to add
+			return cmd.Help()
 		},
 	}
 	cmd.AddCommand(c.tagGet(), c.tagSet(), c.tagUnset())

@@ -12,6 +12,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 
 	"stevedore/internal/devstore"
@@ -37,9 +39,9 @@ type world struct {
 
 // getenv returns an environment variable, or "".
 func (w world) getenv(name string) string {
-	for i := len(w.environ) - 1; i >= 0; i-- {
-		if v := w.environ[i]; len(v) > len(name) && v[len(name)] == '=' && v[:len(name)] == name {
-			return v[len(name)+1:]
+	for _, entry := range slices.Backward(w.environ) {
+		if value, ok := strings.CutPrefix(entry, name+"="); ok {
+			return value
 		}
 	}
 	return ""

@@ -88,13 +88,13 @@ func serve(ctx context.Context, c service.Config) error {
 	s, err := service.Start(ctx, c)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // asked to stop before it had begun
+			return nil // asked to stop before it had begun
 		}
 		return startProblem(err)
 	}
 	select {
 	case <-ctx.Done():
-		c.Logger.Info("stopping", slog.Any("cause", context.Cause(ctx)))
+		c.Logger.InfoContext(ctx, "stopping", "cause", context.Cause(ctx))
 	case <-s.Done():
 		return &problem{what: "the service ended by itself", why: text(s.Err()), code: exitFailed, err: s.Err()}
 	}
@@ -103,7 +103,7 @@ func serve(ctx context.Context, c service.Config) error {
 	if err := s.Stop(stopping); err != nil {
 		return &problem{what: "the service did not stop in order", why: err.Error(), code: exitFailed, err: err}
 	}
-	c.Logger.Info("stopped")
+	c.Logger.InfoContext(ctx, "stopped")
 	return nil
 }
 
