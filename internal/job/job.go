@@ -263,5 +263,6 @@ const (
 	CodeReportFailed        = "ReportWriteFailed"
 	CodeThreshold           = "FailureThresholdExceeded"
 	CodeConfirmationTimeout = "ConfirmationTimeout"
+	CodeObjectLock          = "ObjectLockNotEnabled"
 	CodeInternal            = "InternalError"
 )

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"strconv"
 	"time"
@@ -42,6 +43,7 @@ func (s *Store) Do(ctx context.Context, req *Request, res *Result) {
 		res.unread(err)
 		return
 	}
+	x.doubt = false
 	started := time.Now()
 	for {
 		if err := s.admit(ctx); err != nil {
@@ -78,6 +80,7 @@ type exchange struct {
 	sign       authorizer
 	answer     fasthttp.Response
 	retryAfter time.Duration
+	doubt      bool // it was sent, and no answer said that it had no effect
 }
 
 // release keeps x for another request, unless this one has made it fat.
@@ -195,12 +198,14 @@ func (s *Store) attempt(ctx context.Context, x *exchange, req *Request, res *Res
 		return again
 	}
 	res.read(&x.answer, req.ErrorIn200)
+	res.Doubt = x.doubt
 	if req.KeepHeader {
 		res.keep(&x.answer.Header)
 	}
 	next := judge(res.Status, res.Code)
 	switch {
 	case next == again:
+		x.doubt = x.doubt || res.Status >= 500 && res.Status != http.StatusServiceUnavailable
 		x.retryAfter = retryAfter(x.answer.Header.Peek("Retry-After"), time.Now())
 	case next == refresh && !s.renew(ctx, &credentials):
 		next = final
@@ -286,6 +291,7 @@ func (s *Store) roundTrip(ctx context.Context, c *conn, x *exchange, req *Reques
 		_, err = c.answers.Peek(1)
 	}
 	if err != nil {
+		x.doubt = true
 		s.conns.drop(c)
 		if errors.Is(err, io.EOF) {
 			err = errors.New("connection closed without an answer")
@@ -298,6 +304,7 @@ func (s *Store) roundTrip(ctx context.Context, c *conn, x *exchange, req *Reques
 	x.answer.Header.SetNoDefaultContentType(true)
 	x.answer.SkipBody = req.Method == "HEAD"
 	if err := x.answer.ReadLimitBody(c.answers, maxAnswer); err != nil {
+		x.doubt = true
 		s.conns.drop(c)
 		return false, fmt.Errorf("read answer: %w", err)
 	}

@@ -78,6 +78,9 @@ type Result struct {
 	Code, Message, RequestID string
 	// Err is why there was no (further) answer: dialling, resetting, a timeout, bad credentials, the end of the context.
 	Err error
+	// Doubt says that the request had been sent before without an answer that ruled out that it had its effect, so this
+	// answer may be about what it has done itself.
+	Doubt bool
 	// Attempts counts the attempts made, 0 if the request was refused before any.
 	Attempts int
 	// Body is that of the last answer. It is valid until the next Do with this Result.

@@ -54,7 +54,7 @@ func copyHeaders(p *job.S3PutObjectCopy) (block []objectstore.Header, source int
 	h.add("x-amz-storage-class", string(p.StorageClass))
 	h.add("x-amz-object-lock-mode", string(p.ObjectLockMode))
 	if until := p.ObjectLockRetainUntilDate; until != nil {
-		h.add("x-amz-object-lock-retain-until-date", until.UTC().Format("2006-01-02T15:04:05.999Z"))
+		h.add("x-amz-object-lock-retain-until-date", isoDate(*until))
 	}
 	h.add("x-amz-object-lock-legal-hold", string(p.ObjectLockLegalHoldStatus))
 	h.add("x-amz-checksum-algorithm", string(p.ChecksumAlgorithm))

@@ -110,6 +110,14 @@ func New(op job.Operation, env Env) (Operation, error) {
 		return newPutTagging(op.S3PutObjectTagging, env.Client), nil
 	case op.S3DeleteObjectTagging != nil:
 		return newDeleteTagging(env.Client), nil
+	case op.S3PutObjectAcl != nil:
+		return newPutACL(op.S3PutObjectAcl.AccessControlPolicy, env.Client), nil
+	case op.S3InitiateRestoreObject != nil:
+		return newRestore(op.S3InitiateRestoreObject, env.Client), nil
+	case op.S3PutObjectLegalHold != nil:
+		return newPutLegalHold(op.S3PutObjectLegalHold.LegalHold, env.Client), nil
+	case op.S3PutObjectRetention != nil:
+		return newPutRetention(op.S3PutObjectRetention, env.Client), nil
 	case op.S3PutObjectCopy != nil:
 		return newCopy(op.S3PutObjectCopy, env.Client), nil
 	default:

@@ -25,10 +25,6 @@ func TestUnsupported(t *testing.T) {
 	t.Parallel()
 	for _, op := range []job.Operation{
 		{LambdaInvoke: &job.LambdaInvoke{}},
-		{S3PutObjectAcl: &job.S3PutObjectAcl{}},
-		{S3InitiateRestoreObject: &job.S3InitiateRestoreObject{}},
-		{S3PutObjectLegalHold: &job.S3PutObjectLegalHold{}},
-		{S3PutObjectRetention: &job.S3PutObjectRetention{}},
 		{S3ReplicateObject: &job.S3ReplicateObject{}},
 		{S3ComputeObjectChecksum: &job.S3ComputeObjectChecksum{}},
 		{S3UpdateObjectEncryption: &job.S3UpdateObjectEncryption{}},

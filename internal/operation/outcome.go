@@ -16,11 +16,14 @@ import (
 // may answer with a page.
 const maxMessage = 1024
 
+// success is the message of a task that has nothing else to say.
+const success = "Successful"
+
 // outcomeOf says how a task ended whose request came to r.
 func outcomeOf(r *objectstore.Result) job.Outcome {
 	if r.OK() {
 		// The report says 200 for every success, also where S3 answers 204 (reports.md section 4).
-		return job.Outcome{HTTPStatus: http.StatusOK, Message: "Successful", Attempts: r.Attempts}
+		return job.Outcome{HTTPStatus: http.StatusOK, Message: success, Attempts: r.Attempts}
 	}
 	out := job.Outcome{Failed: true, HTTPStatus: r.Status, Code: r.Code, Message: r.Message, Attempts: r.Attempts}
 	switch {
@@ -56,19 +59,22 @@ func unreachable(err error) bool {
 	return ok && e.Op == "dial"
 }
 
-// oneLine makes a text of the store fit for a row of the report: UTF-8, without
-// control characters, at most maxMessage bytes. Most need nothing.
-func oneLine(s string) string {
-	clean := len(s) <= maxMessage && utf8.ValidString(s)
+// oneLine makes a text of the store fit for a row of the report.
+func oneLine(s string) string { return limit(s, maxMessage) }
+
+// limit makes a text fit for a row of the report: UTF-8, without control
+// characters, at most n bytes. Most need nothing.
+func limit(s string, n int) string {
+	clean := len(s) <= n && utf8.ValidString(s)
 	for i := 0; clean && i < len(s); i++ {
 		clean = s[i] >= ' ' && s[i] != 0x7f
 	}
 	if clean {
 		return s
 	}
-	if len(s) > maxMessage {
+	if len(s) > n {
 		const more = "..."
-		s = s[:maxMessage-len(more)] + more // a character cut in two becomes a ? below
+		s = s[:n-len(more)] + more // a character cut in two becomes a ? below
 	}
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
