@@ -37,6 +37,10 @@ const Subcommand = "devstore-child"
 // DefaultCopyLimit is the size in bytes above which S3 refuses CopyObject: 5 GiB.
 const DefaultCopyLimit int64 = 5 << 30
 
+// DefaultRestoreAfter is how long the restore of an archived object takes, where
+// S3 takes minutes to days.
+const DefaultRestoreAfter = 3 * time.Second
+
 const (
 	startLimit = 30 * time.Second // from exec to the first answer, including bindPatience
 	drainLimit = 2 * time.Second  // the child's time to finish requests
@@ -57,10 +61,13 @@ type Config struct {
 	AccessKey, Secret string
 	// Region is the region requests are signed for; default us-east-1.
 	Region string
-	// CopyLimit is the largest source of CopyObject and UploadPartCopy, in
-	// bytes; default [DefaultCopyLimit]. A low one makes small objects need
-	// a multipart copy.
+	// CopyLimit is the largest source of CopyObject, in bytes; default
+	// [DefaultCopyLimit]. A low one makes small objects need a multipart
+	// copy, whose parts it does not limit.
 	CopyLimit int64
+	// RestoreAfter is how long the restore of an archived object takes;
+	// default [DefaultRestoreAfter].
+	RestoreAfter time.Duration
 	// Log takes what the server prints; default nowhere.
 	Log io.Writer `json:"-"`
 }
@@ -71,6 +78,7 @@ func (c Config) withDefaults() (Config, error) {
 	c.Listen = listen
 	c.Region = cmp.Or(c.Region, "us-east-1")
 	c.CopyLimit = cmp.Or(c.CopyLimit, DefaultCopyLimit)
+	c.RestoreAfter = cmp.Or(c.RestoreAfter, DefaultRestoreAfter)
 	var problems []error
 	if !filepath.IsAbs(c.Dir) {
 		problems = append(problems, fmt.Errorf("directory %q is not absolute", c.Dir))
@@ -83,6 +91,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.CopyLimit < 0 {
 		problems = append(problems, fmt.Errorf("copy limit %d is negative", c.CopyLimit))
+	}
+	if c.RestoreAfter < 0 {
+		problems = append(problems, fmt.Errorf("restore after %s: negative", c.RestoreAfter))
 	}
 	return c, errors.Join(problems...)
 }

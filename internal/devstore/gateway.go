@@ -4,20 +4,16 @@ package devstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"hash/maphash"
 	"os"
 	"path/filepath"
 	"time"
 
-	"github.com/gofiber/fiber/v3"
 	"github.com/versity/versitygw/auth"
-	"github.com/versity/versitygw/backend/meta"
 	"github.com/versity/versitygw/backend/posix"
 	"github.com/versity/versitygw/s3api"
 	"github.com/versity/versitygw/s3api/middlewares"
-	"github.com/versity/versitygw/s3api/utils"
-	"github.com/versity/versitygw/s3err"
 )
 
 const included = true
@@ -47,7 +43,7 @@ func serve(ctx context.Context, cfg Config, ready func(addr string)) error {
 		s3api.WithKeepAlive(),
 		s3api.WithConcurrencyLimiter(maxConnections, maxRequests),
 		s3api.WithMpMaxParts(maxParts),
-		s3api.WithMiddleware("/", refuseEncryption),
+		s3api.WithMiddleware("/", be.attend),
 		s3api.WithOnListen(func() { ready(bound) }),
 	)
 	if err != nil {
@@ -83,73 +79,37 @@ func serve(ctx context.Context, cfg Config, ready func(addr string)) error {
 }
 
 // open prepares the directories below cfg.Dir and the backend on them.
-func open(cfg Config) (*posix.Posix, error) {
+func open(cfg Config) (*backend, error) {
 	objects := filepath.Join(cfg.Dir, "objects")
 	// Outside objects, where each directory is a bucket.
 	versions := filepath.Join(cfg.Dir, "versions")
-	for _, dir := range []string{objects, versions} {
+	replication := filepath.Join(cfg.Dir, "replication")
+	for _, dir := range []string{objects, versions, replication} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, err
 		}
 	}
-	storer, sidecar, err := openMetadata(cfg.Dir)
+	attrs, sidecar, err := openAttributes(cfg.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("open metadata: %w", err)
 	}
-	return posix.New(objects, storer, posix.PosixOpts{
-		VersioningDir:       versions,
-		SideCarDir:          sidecar,
-		CopyObjectThreshold: cfg.CopyLimit, // its zero value refuses every copy
+	files, err := posix.New(objects, attrs, posix.PosixOpts{
+		VersioningDir: versions,
+		SideCarDir:    sidecar,
+		// For the parts of UploadPartCopy; CopyObject is ours. Its zero value refuses all.
+		CopyObjectThreshold: DefaultCopyLimit,
 	})
-}
-
-// openMetadata keeps what S3 knows of an object beyond its bytes in extended
-// attributes, or in files below the returned directory where the file system
-// has none: tagging then takes about twice as long. Once begun, a directory
-// stays with its choice.
-//
-// On ext4 the attributes of one object share 4 KiB, so ten tags of the largest
-// size are answered with InternalError there. A directory named sidecar, made
-// before the first start, lifts that limit.
-func openMetadata(dir string) (_ meta.MetadataStorer, sidecar string, err error) {
-	sidecar = filepath.Join(dir, "sidecar")
-	_, err = os.Stat(sidecar)
-	switch {
-	case err == nil:
-	case !errors.Is(err, os.ErrNotExist):
-		return nil, "", err
-	case hasAttributes(dir):
-		return meta.XattrMeta{}, "", nil
-	default:
-		if err := os.Mkdir(sidecar, 0o700); err != nil {
-			return nil, "", err
-		}
-	}
-	files, err := meta.NewSideCar(sidecar)
-	return files, sidecar, err
-}
-
-// hasAttributes reports whether files in dir can carry extended attributes, by
-// giving one to a file: a file system may list them and yet refuse new ones.
-func hasAttributes(dir string) bool {
-	f, err := os.CreateTemp(dir, "probe-")
 	if err != nil {
-		return false
+		return nil, err
 	}
-	defer os.Remove(f.Name())
-	defer f.Close()
-	return meta.XattrMeta{}.StoreAttribute(f, "", "", "stevedore-probe", []byte("1")) == nil
-}
-
-// refuseEncryption answers UpdateObjectEncryption, which the server does not
-// know: it would take the request for PutObject and replace the object by the
-// XML of the request.
-func refuseEncryption(c fiber.Ctx) error {
-	if c.Method() != fiber.MethodPut || !c.Request().URI().QueryArgs().Has("encryption") {
-		return c.Next()
-	}
-	refusal := s3err.GetAPIError(s3err.ErrNotImplemented)
-	requestID, hostID := utils.EnsureRequestIDs(c)
-	c.Response().Header.SetContentType(fiber.MIMEApplicationXML)
-	return c.Status(refusal.HTTPStatusCode).Send(refusal.XMLBody(requestID, hostID))
+	return &backend{
+		Posix:        files,
+		attrs:        attrs,
+		byPath:       sidecar != "",
+		versions:     versions,
+		replication:  replication,
+		copyLimit:    cfg.CopyLimit,
+		restoreAfter: cfg.RestoreAfter,
+		seed:         maphash.MakeSeed(),
+	}, nil
 }
