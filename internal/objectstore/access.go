@@ -22,7 +22,8 @@ type Client interface {
 type Access struct {
 	rest     *Store
 	named    map[string]*Store
-	patterns []route // the most specific first
+	patterns []route  // the most specific first
+	limiter  *Limiter // nil: none
 }
 
 // A route leads the buckets that match a pattern to a store.
@@ -107,19 +108,45 @@ func matches(pattern, name string) bool {
 	}
 }
 
+// Limited returns an Access to the same stores that keeps to the limits of l. Those of the stores hold besides. Requests
+// of Do count for both limits; Open, Head and Versioning only for the rate, so that no stream being read ever keeps
+// another request waiting.
+func (a *Access) Limited(l *Limiter) *Access {
+	limited := *a
+	limited.limiter = l
+	return &limited
+}
+
+// at returns the store of a bucket for one request beside Do, when the limits allow it.
+func (a *Access) at(ctx context.Context, bucket string) (*Store, error) {
+	s := a.For(bucket)
+	if a.limiter != nil && !a.limiter.pace.wait(ctx, s.closed.Done()) {
+		return nil, s.ended(ctx)
+	}
+	return s, nil
+}
+
 // Do is [Store.Do] on the store of req's bucket. A copy goes to where its destination is.
 func (a *Access) Do(ctx context.Context, req *Request, res *Result) {
-	a.For(req.Bucket).Do(ctx, req, res)
+	a.For(req.Bucket).do(ctx, req, res, a.limiter)
 }
 
 // Head is [Store.Head].
 func (a *Access) Head(ctx context.Context, o Object) (Info, error) {
-	return a.For(o.Bucket).Head(ctx, o)
+	s, err := a.at(ctx, o.Bucket)
+	if err != nil {
+		return Info{}, err
+	}
+	return s.Head(ctx, o)
 }
 
 // Open is [Store.Open].
 func (a *Access) Open(ctx context.Context, o Object, offset, length int64) (io.ReadCloser, Info, error) {
-	return a.For(o.Bucket).Open(ctx, o, offset, length)
+	s, err := a.at(ctx, o.Bucket)
+	if err != nil {
+		return nil, Info{}, err
+	}
+	return s.Open(ctx, o, offset, length)
 }
 
 // Put is [Store.Put].
@@ -139,5 +166,9 @@ func (a *Access) List(ctx context.Context, bucket, prefix string) iter.Seq2[stri
 
 // Versioning is [Store.Versioning].
 func (a *Access) Versioning(ctx context.Context, bucket string) (string, error) {
-	return a.For(bucket).Versioning(ctx, bucket)
+	s, err := a.at(ctx, bucket)
+	if err != nil {
+		return "", err
+	}
+	return s.Versioning(ctx, bucket)
 }

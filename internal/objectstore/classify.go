@@ -25,18 +25,28 @@ func judge(status int, code string) verdict {
 	switch code {
 	case "ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired":
 		return refresh
-	case "SlowDown", "SlowDownRead", "SlowDownWrite", "Throttling", "ThrottlingException", "RequestThrottled", "RequestLimitExceeded",
-		"TooManyRequests", "TooManyRequestsException", "BandwidthLimitExceeded",
-		"RequestTimeout", "RequestTimeoutException", "InternalError", "ServiceUnavailable", "OperationAborted":
+	case "RequestTimeout", "RequestTimeoutException", "InternalError", "ServiceUnavailable", "OperationAborted":
 		return again
 	}
 	switch {
+	case throttling(code):
+		return again
 	case status == http.StatusNotImplemented, status == http.StatusHTTPVersionNotSupported:
 		return final // will not be implemented a second later either
 	case status == http.StatusTooManyRequests, status >= 500:
 		return again
 	}
 	return final
+}
+
+// throttling reports whether a code asks to slow down.
+func throttling(code string) bool {
+	switch code {
+	case "SlowDown", "SlowDownRead", "SlowDownWrite", "Throttling", "ThrottlingException", "RequestThrottled", "RequestLimitExceeded",
+		"TooManyRequests", "TooManyRequestsException", "BandwidthLimitExceeded":
+		return true
+	}
+	return false
 }
 
 // codeOf names an answer that has no S3 error in it, such as any to HEAD.

@@ -29,7 +29,10 @@ const maxAnswer = 1 << 20
 //
 // A request may take effect more than once: an answer can get lost on the way. A connection that the store closed while
 // it was idle costs no attempt.
-func (s *Store) Do(ctx context.Context, req *Request, res *Result) {
+func (s *Store) Do(ctx context.Context, req *Request, res *Result) { s.do(ctx, req, res, nil) }
+
+// do is Do within limits, if there are any.
+func (s *Store) do(ctx context.Context, req *Request, res *Result, limits *Limiter) {
 	res.reset()
 	if !res.check(req) {
 		return
@@ -44,20 +47,21 @@ func (s *Store) Do(ctx context.Context, req *Request, res *Result) {
 		return
 	}
 	x.doubt = false
-	started := time.Now()
+	var spent time.Duration // on attempts and between them; waiting for a turn is no fault of the store
 	for {
-		if err := s.admit(ctx); err != nil {
+		if err := s.admit(ctx, x, limits); err != nil {
 			res.interrupt(err)
 			return
 		}
 		res.Attempts++
+		started := time.Now()
 		next := s.attempt(ctx, x, req, res)
-		<-s.slots
+		s.dismiss(x, limits, signOf(res.Status, res.Code))
 		if next == final || res.interrupted || res.Attempts >= s.cfg.MaxAttempts {
 			return
 		}
 		wait := max(s.backoff(res.Attempts), min(x.retryAfter, s.cfg.BackoffCap))
-		if time.Since(started)+wait > s.cfg.MaxRetryTime {
+		if spent += time.Since(started) + wait; spent > s.cfg.MaxRetryTime {
 			return
 		}
 		if err := s.pause(ctx, wait); err != nil {
@@ -81,6 +85,9 @@ type exchange struct {
 	answer     fasthttp.Response
 	retryAfter time.Duration
 	doubt      bool // it was sent, and no answer said that it had no effect
+	turn       turn // at the store's gate
+	own        turn // at that of the job's limits
+	limited    bool // own was used
 }
 
 // release keeps x for another request, unless this one has made it fat.
@@ -105,23 +112,32 @@ func (s *Store) hostOf(x *exchange, req *Request) (name []byte, host string) {
 	return x.hostBuffer, host
 }
 
-// admit waits for a place among the requests in flight.
-func (s *Store) admit(ctx context.Context) error {
+// admit waits until the next attempt may start: within the limits of its job, then at the store's own pace, then among
+// the requests that the store has in flight. Whoever waits here holds nothing of the store.
+func (s *Store) admit(ctx context.Context, x *exchange, limits *Limiter) error {
 	if err := s.ended(ctx); err != nil {
 		return err
 	}
-	select {
-	case s.slots <- struct{}{}:
-		return nil
-	default:
+	closed := s.closed.Done()
+	x.limited = limits != nil && limits.gated.Load()
+	if x.limited && !limits.gate.enter(ctx, closed, &x.own) {
+		return s.ended(ctx)
 	}
-	select {
-	case s.slots <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-	case <-s.closed.Done():
+	if limits != nil && !limits.pace.wait(ctx, closed) || !s.pace.wait(ctx, closed) || !s.gate.enter(ctx, closed, &x.turn) {
+		if x.limited {
+			limits.gate.leave(&x.own, silent)
+		}
+		return s.ended(ctx)
 	}
-	return s.ended(ctx)
+	return nil
+}
+
+// dismiss ends what admit began.
+func (s *Store) dismiss(x *exchange, limits *Limiter, end sign) {
+	s.gate.leave(&x.turn, end)
+	if x.limited {
+		limits.gate.leave(&x.own, silent)
+	}
 }
 
 // ended is why no further attempt may start, if so.

@@ -47,15 +47,18 @@ type Config struct {
 	// VirtualHost puts the bucket into the host name. A bucket that cannot stand there, and any bucket of an endpoint that
 	// is an IP address, is still put into the path. Default: path style.
 	VirtualHost bool
-	// MaxConcurrency bounds the requests of Do in flight, and so the connections kept. Default 64.
+	// MaxConcurrency bounds the requests of Do in flight, and so the connections kept. While the store asks to slow down,
+	// fewer are allowed, see [Store.Stats]. Default 64.
 	MaxConcurrency int
+	// RequestsPerSecond bounds the attempts of Do that start in a second. Default: no bound.
+	RequestsPerSecond float64
 	// AttemptTimeout bounds one attempt of Do from dialling to the last byte; on the cold path it bounds the time
 	// without any progress. Default 30 s.
 	AttemptTimeout time.Duration
 	// MaxAttempts bounds the attempts of one request. Default 5.
 	MaxAttempts int
-	// MaxRetryTime bounds the time over all attempts of one request: no attempt starts later than this after the first.
-	// Default 5 minutes.
+	// MaxRetryTime bounds the time that one request spends on attempts and on backing off between them; waiting for its turn
+	// does not count. Default 5 minutes.
 	MaxRetryTime time.Duration
 	// BackoffBase and BackoffCap shape the wait before attempt n+1: anything between nothing and BackoffBase*2^(n-1), at
 	// most BackoffCap. A longer Retry-After of the store is honoured up to BackoffCap. Default 100 ms and 20 s.
@@ -92,6 +95,9 @@ func (c Config) withDefaults() (Config, error) {
 			problems = append(problems, fmt.Errorf("%s is negative", name))
 		}
 	}
+	if c.RequestsPerSecond < 0 {
+		problems = append(problems, errors.New("requests per second is negative"))
+	}
 	return c, errors.Join(problems...)
 }
 
@@ -110,8 +116,9 @@ type Store struct {
 	credentials *aws.CredentialsCache
 	signer      signer
 	conns       *pool
-	slots       chan struct{} // one element per request of Do in flight
-	scratch     sync.Pool     // of *exchange
+	gate        *gate
+	pace        pacer
+	scratch     sync.Pool // of *exchange
 	cold        coldPath
 	client      *s3.Client
 	closed      context.Context //nolint:containedctx // the store's own life, not a call's: done once Close was called
@@ -134,8 +141,9 @@ func New(cfg Config) (*Store, error) {
 		endpoint: at,
 		signer:   signer{region: cfg.Region},
 		conns:    newPool(cfg, at),
-		slots:    make(chan struct{}, cfg.MaxConcurrency),
+		gate:     newGate(cfg.MaxConcurrency),
 	}
+	s.pace.set(cfg.RequestsPerSecond)
 	s.scratch.New = func() any { return new(exchange) }
 	cached, ok := cfg.Credentials.(*aws.CredentialsCache)
 	if !ok {
