@@ -15,6 +15,7 @@ type Summary struct {
 	TerminationDate     *time.Time
 	ActiveSince         *time.Time
 	Active              time.Duration
+	Options             Options
 	Tasks               int64 // 0 until planned
 	Succeeded, Failed   int64
 }
@@ -28,6 +29,7 @@ func (j *Job) Summary() Summary {
 		CreationTime: j.CreationTime, SuspendedDate: j.SuspendedDate, TerminationDate: j.TerminationDate,
 		ActiveSince: j.ActiveSince, Active: j.Active,
 	}
+	s.Options, _ = OptionsOf(j.Tags) // what cannot be understood was written by a later version
 	if j.Plan != nil {
 		s.Tasks = j.Plan.Tasks
 	}

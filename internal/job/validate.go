@@ -30,6 +30,7 @@ func (s *Spec) Validate() error {
 func ValidateTags(tags []Tag) error {
 	c := &checker{problems: Check(struct{ Tags []Tag }{tags})}
 	c.uniqueKeys(tags, "Tags")
+	c.options(tags)
 	if len(c.problems) > 0 {
 		return &InvalidError{c.problems}
 	}
@@ -170,6 +171,7 @@ func (c *checker) jobTags(tags []Tag) {
 		c.addf("Tags", "has %d tags, must have at most %d", len(tags), MaxTags)
 	}
 	c.uniqueKeys(tags, "Tags")
+	c.options(tags)
 }
 
 func (c *checker) uniqueKeys(tags []Tag, member string) {
