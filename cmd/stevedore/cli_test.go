@@ -33,6 +33,8 @@ func TestUsage(t *testing.T) {
 	check(2, "unknown flag", "serve", "--lsten", "x")
 	check(2, "invalid argument", "dev", "--seed", "many")
 	check(2, "--seed -1", "dev", "--seed", "-1")
+	check(2, "--copy-limit 0", "dev", "--copy-limit", "0")
+	check(2, "--restore-after -1s", "dev", "--restore-after", "-1s")
 	check(2, "not an address of this machine alone", "dev", "--listen", "0.0.0.0:0")
 	check(2, "not an address of this machine alone", "dev", "--s3-listen", ":0")
 	check(2, "want host:port", "dev", "--listen", "9700")

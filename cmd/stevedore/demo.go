@@ -16,6 +16,7 @@ import (
 	smithyendpoints "github.com/aws/smithy-go/endpoints"
 	"github.com/spf13/cobra"
 
+	"stevedore/internal/devstore"
 	"stevedore/internal/job"
 )
 
@@ -69,7 +70,7 @@ func demo(ctx context.Context, w world, o demoOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	d, err := startDev(ctx, "", "127.0.0.1:0", "127.0.0.1:0", logger)
+	d, err := startDev(ctx, "", "127.0.0.1:0", devstore.Config{Listen: "127.0.0.1:0"}, logger)
 	if err != nil {
 		return err
 	}

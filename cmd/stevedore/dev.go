@@ -7,8 +7,11 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+
+	"stevedore/internal/devstore"
 )
 
 // devOptions is how a development server is asked for.
@@ -17,6 +20,8 @@ type devOptions struct {
 	data             string
 	readyFile        string
 	seed             int
+	copyLimit        int64
+	restoreAfter     time.Duration
 	logging          logFlags
 }
 
@@ -45,6 +50,10 @@ objects are kept: start it again with the same DIR.`,
 	flags.StringVar(&o.data, "data", "", "`DIR` that keeps jobs and objects (default: a temporary one)")
 	flags.IntVar(&o.seed, "seed", 0, "`N` small objects in bucket demo, and a manifest of them to try")
 	flags.StringVar(&o.readyFile, "ready-file", "", "`PATH` that gets endpoints and keys as JSON once everything answers")
+	flags.Int64Var(&o.copyLimit, "copy-limit", devstore.DefaultCopyLimit,
+		"largest source of CopyObject, in `BYTES`")
+	flags.DurationVar(&o.restoreAfter, "restore-after", devstore.DefaultRestoreAfter,
+		"`TIME` that a restore of an object takes")
 	o.logging.add(cmd, "warn")
 	return cmd
 }
@@ -58,6 +67,12 @@ func dev(ctx context.Context, w world, o devOptions) (err error) {
 	}
 	if o.seed < 0 {
 		return usagef("--seed %d: want a number of objects", o.seed)
+	}
+	if o.copyLimit < 1 {
+		return usagef("--copy-limit %d: want a number of bytes", o.copyLimit)
+	}
+	if o.restoreAfter <= 0 {
+		return usagef("--restore-after %s: want a time such as 3s", o.restoreAfter)
 	}
 	logger, err := o.logging.logger(w.stderr)
 	if err != nil {
@@ -74,7 +89,9 @@ func dev(ctx context.Context, w world, o devOptions) (err error) {
 			return fmt.Errorf("remove the old ready file: %w", err)
 		}
 	}
-	d, err := startDev(ctx, o.data, o.listen, o.s3Listen, logger)
+	d, err := startDev(ctx, o.data, o.listen, devstore.Config{
+		Listen: o.s3Listen, CopyLimit: o.copyLimit, RestoreAfter: o.restoreAfter,
+	}, logger)
 	if err != nil {
 		return err
 	}

@@ -34,8 +34,9 @@ type devServer struct {
 }
 
 // startDev starts a development server; it answers when startDev returns. An
-// empty dir means a temporary one.
-func startDev(ctx context.Context, dir, listen, s3Listen string, logger *slog.Logger) (_ *devServer, err error) {
+// empty dir means a temporary one. Of s3 only what is not the same for all
+// development servers is to be given.
+func startDev(ctx context.Context, dir, listen string, s3 devstore.Config, logger *slog.Logger) (_ *devServer, err error) {
 	d := &devServer{dir: dir}
 	defer func() {
 		if err != nil {
@@ -52,9 +53,8 @@ func startDev(ctx context.Context, dir, listen, s3Listen string, logger *slog.Lo
 	}
 
 	// The store first: the service has to be told where it is.
-	d.store, err = devstore.Start(ctx, devstore.Config{
-		Dir: d.dir, Listen: s3Listen, AccessKey: devAccessKey, Secret: devSecret, Region: devRegion,
-	})
+	s3.Dir, s3.AccessKey, s3.Secret, s3.Region = d.dir, devAccessKey, devSecret, devRegion
+	d.store, err = devstore.Start(ctx, s3)
 	if err != nil {
 		p := &problem{what: "the S3 server could not start", why: err.Error(), code: exitFailed, err: err}
 		if errors.Is(err, devstore.ErrLeftOut) {

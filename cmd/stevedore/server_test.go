@@ -20,6 +20,7 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"stevedore/internal/controlapi"
 )
@@ -250,6 +251,33 @@ func TestDevKeepsData(t *testing.T) {
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) == 0 {
 		t.Errorf("the data directory has %d entries, %v", len(entries), err)
+	}
+}
+
+// TestDevStoreFlags: the S3 server is as its flags say.
+func TestDevStoreFlags(t *testing.T) {
+	t.Parallel()
+	_, r, _ := devForTest(t, "--seed", "1", "--copy-limit", "1", "--restore-after", "1h")
+	objects, closeS3 := newS3(r)
+	defer closeS3()
+	bucket, source := new(demoBucket), new(manifestsBucket+"/"+manifestKey) // longer than a byte
+	_, err := objects.CopyObject(t.Context(), &s3.CopyObjectInput{Bucket: bucket, Key: new("copy"), CopySource: source})
+	if err == nil || !strings.Contains(err.Error(), "InvalidRequest") {
+		t.Errorf("copy above the limit: got %v, want InvalidRequest", err)
+	}
+	_, err = objects.PutObject(t.Context(), &s3.PutObjectInput{Bucket: bucket, Key: new("cold"), StorageClass: types.StorageClassGlacier})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = objects.RestoreObject(t.Context(), &s3.RestoreObjectInput{
+		Bucket: bucket, Key: new("cold"), RestoreRequest: &types.RestoreRequest{Days: new(int32(1))},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, err := objects.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: bucket, Key: new("cold")})
+	if err != nil || head.Restore == nil || *head.Restore != `ongoing-request="true"` {
+		t.Errorf("got %+v and %v, want a restore under way", head, err)
 	}
 }
 
