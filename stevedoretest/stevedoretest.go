@@ -187,6 +187,7 @@ func (s *Server) Wait(ctx context.Context, jobID string) (*types.JobDescriptor, 
 			return nil, err
 		}
 		switch out.Job.Status {
+		default: // not there yet
 		case types.JobStatusComplete, types.JobStatusFailed, types.JobStatusCancelled, types.JobStatusSuspended:
 			return out.Job, nil
 		}

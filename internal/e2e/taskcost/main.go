@@ -97,7 +97,7 @@ func (m *measurement) writeManifest() error {
 
 // once runs one job in a fresh process on a fresh data directory.
 func (m *measurement) once(ctx context.Context, i int) (cost float64, err error) {
-	storePort, apiPort, err := ports()
+	storePort, apiPort, err := ports(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -105,8 +105,10 @@ func (m *measurement) once(ctx context.Context, i int) (cost float64, err error)
 	if err := null.Start(); err != nil {
 		return 0, err
 	}
-	defer null.Wait()
-	defer null.Process.Kill()
+	defer func() {
+		_ = null.Process.Kill()
+		_ = null.Wait() // says that it was killed
+	}()
 
 	serve := exec.CommandContext(ctx, m.binary, "serve", "--listen", "127.0.0.1:"+apiPort, "--data-dir", filepath.Join(m.dir, strconv.Itoa(i)))
 	serve.Env = append(os.Environ(), "AWS_ENDPOINT_URL_S3=http://127.0.0.1:"+storePort,
@@ -120,8 +122,10 @@ func (m *measurement) once(ctx context.Context, i int) (cost float64, err error)
 	if err := serve.Start(); err != nil {
 		return 0, err
 	}
-	defer serve.Wait()
-	defer serve.Process.Signal(syscall.SIGTERM)
+	defer func() {
+		_ = serve.Process.Signal(syscall.SIGTERM)
+		err = errors.Join(err, serve.Wait())
+	}()
 	if err := ready(ctx, "http://127.0.0.1:"+apiPort+"/readyz"); err != nil {
 		text, _ := os.ReadFile(log.Name())
 		return 0, fmt.Errorf("%w\n%s", err, text)
@@ -192,6 +196,7 @@ func (m *measurement) job(ctx context.Context, api string) (types.JobStatus, err
 			return "", err
 		}
 		switch s := out.Job.Status; s {
+		default: // not there yet
 		case types.JobStatusComplete, types.JobStatusSuspended:
 			if n := aws.ToInt64(out.Job.ProgressSummary.TotalNumberOfTasks); n != int64(m.tasks) {
 				return s, fmt.Errorf("the job has %d tasks, want %d", n, m.tasks)
@@ -205,9 +210,9 @@ func (m *measurement) job(ctx context.Context, api string) (types.JobStatus, err
 }
 
 // ports finds two free ports.
-func ports() (a, b string, err error) {
+func ports(ctx context.Context) (a, b string, err error) {
 	for _, p := range []*string{&a, &b} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 		if err != nil {
 			return "", "", err
 		}
