@@ -172,7 +172,7 @@ type policy struct {
 }
 
 // PutObjectAcl replaces the access control list of an object version.
-func (b *backend) PutObjectAcl(ctx context.Context, in *s3.PutObjectAclInput) error { //nolint:revive // the interface's name
+func (b *backend) PutObjectAcl(ctx context.Context, in *s3.PutObjectAclInput) error { //nolint:revive // the name of the interface
 	c := requestOf(ctx)
 	grants, err := b.askedGrants(ctx, c, *in.Bucket)
 	if err != nil {
@@ -203,7 +203,7 @@ func (b *backend) PutObjectAcl(ctx context.Context, in *s3.PutObjectAclInput) er
 // parsePolicy returns the grants of an AccessControlPolicy, never nil.
 func (b *backend) parsePolicy(ctx context.Context, bucket string, document []byte) ([]grant, error) {
 	var p policy
-	if err := xml.Unmarshal(document, &p); err != nil {
+	if !parse(document, &p) {
 		return nil, s3err.GetAPIError(s3err.ErrMalformedACL)
 	}
 	if err := b.aclsEnabled(ctx, bucket); err != nil {
@@ -235,7 +235,7 @@ func (b *backend) parsePolicy(ctx context.Context, bucket string, document []byt
 }
 
 // GetObjectAcl returns the access control list of an object version.
-func (b *backend) GetObjectAcl(ctx context.Context, in *s3.GetObjectAclInput) (*s3.GetObjectAclOutput, error) { //nolint:revive // the interface's name
+func (b *backend) GetObjectAcl(ctx context.Context, in *s3.GetObjectAclInput) (*s3.GetObjectAclOutput, error) { //nolint:revive // the name of the interface
 	c := requestOf(ctx)
 	version := c.Query("versionId")
 	if _, err := b.head(ctx, *in.Bucket, *in.Key, version); err != nil {

@@ -40,9 +40,12 @@ func (l labels) archived() bool {
 	return l.Class == types.StorageClassGlacier || l.Class == types.StorageClassDeepArchive || l.Tier != ""
 }
 
-// restoring reports whether a restore is under way at t, and restored whether
-// its copy can be read.
-func (l labels) restoring(t time.Time) bool { return l.Restore != nil && t.Before(l.Restore.Ready) }
+// restoring reports whether a restore is under way at t.
+func (l labels) restoring(t time.Time) bool {
+	return l.Restore != nil && t.Before(l.Restore.Ready)
+}
+
+// restored reports whether there is a restored copy to read at t.
 func (l labels) restored(t time.Time) bool {
 	return l.Restore != nil && !t.Before(l.Restore.Ready) && t.Before(l.Restore.Expiry)
 }
@@ -75,10 +78,9 @@ func (b *backend) RestoreObject(ctx context.Context, in *s3.RestoreObjectInput) 
 	if in.RestoreRequest.Type == types.RestoreRequestTypeSelect || in.RestoreRequest.SelectParameters != nil {
 		return s3err.GetAPIError(s3err.ErrNotImplemented)
 	}
-	status := fiber.StatusAccepted
+	var status int
 	err := b.relabel(ctx, *in.Bucket, *in.Key, c.Query("versionId"), func(l *labels) (err error) {
-		*l = l.at(now())
-		status, err = l.restore(in.RestoreRequest, now(), b.restoreAfter)
+		*l, status, err = l.at(now()).restore(in.RestoreRequest, now(), b.restoreAfter)
 		return err
 	})
 	if err != nil {
@@ -87,12 +89,12 @@ func (b *backend) RestoreObject(ctx context.Context, in *s3.RestoreObjectInput) 
 	return answer{status: status}
 }
 
-// restore changes the labels for a restore asked for at t that takes so long,
-// and returns the status of the answer: 202, or 200 where the object was
-// restored and only keeps its copy longer.
-func (l *labels) restore(r *types.RestoreRequest, t time.Time, takes time.Duration) (status int, err error) {
+// restore returns the labels after a restore is asked for at t that takes so
+// long, and the status of the answer: 202, or 200 where the object was restored
+// and only keeps its copy longer.
+func (l labels) restore(r *types.RestoreRequest, t time.Time, takes time.Duration) (_ labels, status int, err error) {
 	if !l.archived() {
-		return 0, s3err.APIError{
+		return l, 0, s3err.APIError{
 			Code: "InvalidObjectState", HTTPStatusCode: fiber.StatusForbidden,
 			Description: "Restore is not allowed for the object's current storage class.",
 		}
@@ -100,39 +102,39 @@ func (l *labels) restore(r *types.RestoreRequest, t time.Time, takes time.Durati
 	next := restoration{Ready: t.Add(takes), Tier: tier(r)}
 	switch speed(next.Tier) {
 	case 0:
-		return 0, invalid("Tier", string(next.Tier), "Want Standard, Bulk or Expedited.")
+		return l, 0, invalid("Tier", string(next.Tier), "Want Standard, Bulk or Expedited.")
 	case speed(types.TierExpedited):
 		if l.Class == types.StorageClassDeepArchive || l.Tier == types.ArchiveStatusDeepArchiveAccess {
-			return 0, invalid("Tier", string(next.Tier), "The tier is not available for the object's storage class.")
+			return l, 0, invalid("Tier", string(next.Tier), "The tier is not available for the object's storage class.")
 		}
 	}
 	switch {
 	case l.Tier != "" && r.Days != nil:
-		return 0, invalid("Days", strconv.Itoa(int(*r.Days)), "An object of INTELLIGENT_TIERING is restored for good: Days must be absent.")
+		return l, 0, invalid("Days", strconv.Itoa(int(*r.Days)), "An object of INTELLIGENT_TIERING is restored for good: Days must be absent.")
 	case l.Tier != "":
 	case r.Days == nil || *r.Days < 1:
-		return 0, invalid("Days", "", "Want at least one day.")
+		return l, 0, invalid("Days", "", "Want at least one day.")
 	default:
 		next.Days = *r.Days
 		next.Expiry = expiry(next.Ready, next.Days)
 	}
 
+	status = fiber.StatusAccepted
 	switch {
 	case l.restoring(t):
 		if next.Days != l.Restore.Days || speed(next.Tier) <= speed(l.Restore.Tier) {
-			return 0, s3err.APIError{
+			return l, 0, s3err.APIError{
 				Code: "RestoreAlreadyInProgress", HTTPStatusCode: fiber.StatusConflict,
 				Description: "Object restore is already in progress.",
 			}
 		}
-		l.Restore.Tier = next.Tier // it is accepted; that it took longer would help nobody
-		return fiber.StatusAccepted, nil
+		next.Ready, next.Expiry = l.Restore.Ready, l.Restore.Expiry // every tier takes as long here
 	case l.restored(t):
-		l.Restore.Days, l.Restore.Expiry = next.Days, expiry(t, next.Days)
-		return fiber.StatusOK, nil
+		status = fiber.StatusOK
+		next.Ready, next.Expiry = l.Restore.Ready, expiry(t, next.Days)
 	}
 	l.Restore = &next
-	return fiber.StatusAccepted, nil
+	return l, status, nil
 }
 
 // tier returns the speed that is asked for.

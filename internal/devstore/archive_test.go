@@ -239,9 +239,11 @@ func TestRestoreTimes(t *testing.T) {
 	l := labels{Class: types.StorageClassGlacier}
 	ask := func(at time.Time, r *types.RestoreRequest, want int) {
 		t.Helper()
-		if got, err := l.restore(r, at, time.Minute); got != want || err != nil {
+		after, got, err := l.restore(r, at, time.Minute)
+		if got != want || err != nil {
 			t.Errorf("at %v: got status %d and error %v, want %d", at, got, err, want)
 		}
+		l = after
 	}
 	check := func(at time.Time, readable bool, header string) {
 		t.Helper()
@@ -268,7 +270,7 @@ func TestRestoreTimes(t *testing.T) {
 	check(expiry, false, `ongoing-request="true"`)
 }
 
-func TestGetOfDeletedLabels(t *testing.T) {
+func TestLabelsGoWithTheirVersion(t *testing.T) {
 	t.Parallel()
 	for name, prepare := range stores {
 		t.Run(name, func(t *testing.T) {

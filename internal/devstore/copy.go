@@ -92,14 +92,14 @@ func (b *backend) CopyObject(ctx context.Context, in s3response.CopyObjectInput)
 	if err != nil {
 		return out, err
 	}
-	head, err := b.head(ctx, *in.Bucket, *in.Key, done.VersionID)
-	if err != nil {
-		return out, err
+	modified := now() // or almost: the copy may be gone again
+	if head, err := b.head(ctx, *in.Bucket, *in.Key, done.VersionID); err == nil {
+		modified = *head.LastModified
 	}
 	l.report(c)
 	return s3response.CopyObjectOutput{
 		CopyObjectResult: &s3response.CopyObjectResult{
-			ETag: &done.ETag, LastModified: head.LastModified, ChecksumType: done.ChecksumType,
+			ETag: &done.ETag, LastModified: &modified, ChecksumType: done.ChecksumType,
 			ChecksumCRC32: done.ChecksumCRC32, ChecksumCRC32C: done.ChecksumCRC32C, ChecksumCRC64NVME: done.ChecksumCRC64NVME,
 			ChecksumSHA1: done.ChecksumSHA1, ChecksumSHA256: done.ChecksumSHA256, ChecksumSHA512: done.ChecksumSHA512,
 			ChecksumMD5: done.ChecksumMD5, ChecksumXXHASH64: done.ChecksumXXHASH64,

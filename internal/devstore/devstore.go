@@ -14,6 +14,11 @@
 // the system closes it and the child ends as well. That holds on every
 // operating system and does not depend on which thread started the child, as
 // a parent death signal would.
+//
+// What versitygw lacks of S3 for the eleven operations of a job is added by
+// wrapping its backend: object ACLs, storage classes and restores, replication
+// configurations, encryption, as labels that are kept and told. See
+// docs/development-store.md for what is real and what is simulated.
 package devstore
 
 import (

@@ -31,7 +31,7 @@ func (b *backend) updateEncryption(ctx context.Context, c fiber.Ctx, bucket, key
 			BucketKey bool   `xml:"BucketKeyEnabled"`
 		} `xml:"SSE-KMS"`
 	}
-	if xml.Unmarshal(document, &want) != nil || want.KMS == nil {
+	if !parse(document, &want) || want.KMS == nil {
 		return s3err.GetAPIError(s3err.ErrMalformedXML)
 	}
 	arn := regexp.MustCompile(`^arn:aws[a-zA-Z0-9-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[a-zA-Z0-9-]+$`)

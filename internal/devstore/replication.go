@@ -58,7 +58,7 @@ func (b *backend) setReplication(ctx context.Context, bucket string, document []
 			Bucket string `xml:"Destination>Bucket"`
 		} `xml:"Rule"`
 	}
-	if xml.Unmarshal(document, &config) != nil || config.Role == "" || len(config.Rules) == 0 {
+	if !parse(document, &config) || config.Role == "" || len(config.Rules) == 0 {
 		return s3err.GetAPIError(s3err.ErrMalformedXML)
 	}
 	for _, rule := range config.Rules {

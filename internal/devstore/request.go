@@ -4,6 +4,7 @@ package devstore
 
 import (
 	"context"
+	"encoding/xml"
 	"errors"
 	"net/url"
 	"strings"
@@ -81,3 +82,6 @@ func (a answer) StatusCode() int             { return a.status }
 func (a answer) BaseError() s3err.APIError   { return s3err.APIError{HTTPStatusCode: a.status} }
 func (a answer) XMLBody(_, _ string) []byte  { return a.body }
 func (a answer) HTMLBody(_, _ string) []byte { return a.body }
+
+// parse reports whether document is the XML that into describes, and fills it in.
+func parse(document []byte, into any) bool { return xml.Unmarshal(document, into) == nil }

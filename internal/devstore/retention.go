@@ -30,7 +30,7 @@ func (b *backend) clearRetention(c fiber.Ctx, bucket, key string) error {
 		Mode    string
 		Until   string `xml:"RetainUntilDate"`
 	}
-	if xml.Unmarshal(c.BodyRaw(), &want) != nil || want.Mode != "" || want.Until != "" {
+	if !parse(c.BodyRaw(), &want) || want.Mode != "" || want.Until != "" {
 		return nil
 	}
 	bypass := strings.EqualFold(c.Get("X-Amz-Bypass-Governance-Retention"), "true")
