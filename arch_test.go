@@ -47,7 +47,8 @@ var only = map[string][]string{
 	"internal/controlapi":  {"internal/job"}, // the door knows no machinery
 	"internal/plan":        {"internal/manifest", "internal/objectstore", "internal/job"},
 	"internal/run":         {"internal/operation", "internal/report", "internal/manifest", "internal/objectstore", "internal/job"},
-	"internal/operation":   {"internal/objectstore", "internal/job"},
+	"internal/operation":   {"internal/lambda", "internal/objectstore", "internal/job"},
+	"internal/lambda":      {}, // carries bytes
 	"internal/report":      {"internal/objectstore", "internal/job"},
 	"internal/manifest":    {"internal/job"}, // a parser knows no engine
 	"internal/jobstore":    {"internal/job"},

@@ -70,7 +70,7 @@ func demo(ctx context.Context, w world, o demoOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	d, err := startDev(ctx, "", "127.0.0.1:0", devstore.Config{Listen: "127.0.0.1:0"}, logger)
+	d, err := startDev(ctx, "", "127.0.0.1:0", devstore.Config{Listen: "127.0.0.1:0"}, nil, logger)
 	if err != nil {
 		return err
 	}

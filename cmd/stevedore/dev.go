@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"stevedore/internal/devstore"
+	"stevedore/internal/lambda"
 )
 
 // devOptions is how a development server is asked for.
@@ -22,6 +23,7 @@ type devOptions struct {
 	seed             int
 	copyLimit        int64
 	restoreAfter     time.Duration
+	functions        []string // NAME=FILE
 	logging          logFlags
 }
 
@@ -40,6 +42,7 @@ lists them, and an empty bucket reports. With --data, jobs and
 objects are kept: start it again with the same DIR.`,
 		Example: `  stevedore dev --seed 1000
   stevedore dev --data ./stevedore-data
+  stevedore dev --function thumbnail=./bootstrap
   stevedore dev --listen 127.0.0.1:0 --s3-listen 127.0.0.1:0 --ready-file ready.json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return dev(cmd.Context(), w, o) },
@@ -54,6 +57,8 @@ objects are kept: start it again with the same DIR.`,
 		"largest source of CopyObject, in `BYTES`")
 	flags.DurationVar(&o.restoreAfter, "restore-after", devstore.DefaultRestoreAfter,
 		"`TIME` that a restore of an object takes")
+	flags.StringArrayVar(&o.functions, "function", nil,
+		"`NAME=FILE` of a Lambda bootstrap that jobs can invoke")
 	o.logging.add(cmd, "warn")
 	return cmd
 }
@@ -74,6 +79,10 @@ func dev(ctx context.Context, w world, o devOptions) (err error) {
 	if o.restoreAfter <= 0 {
 		return usagef("--restore-after %s: want a time such as 3s", o.restoreAfter)
 	}
+	functions, err := localFunctions(o.functions)
+	if err != nil {
+		return err
+	}
 	logger, err := o.logging.logger(w.stderr)
 	if err != nil {
 		return err
@@ -91,7 +100,7 @@ func dev(ctx context.Context, w world, o devOptions) (err error) {
 	}
 	d, err := startDev(ctx, o.data, o.listen, devstore.Config{
 		Listen: o.s3Listen, CopyLimit: o.copyLimit, RestoreAfter: o.restoreAfter,
-	}, logger)
+	}, functions, logger)
 	if err != nil {
 		return err
 	}
@@ -116,6 +125,25 @@ func dev(ctx context.Context, w world, o devOptions) (err error) {
 	}
 	fmt.Fprint(w.stdout, devBlock(w, d, o, etag))
 	return d.wait(ctx)
+}
+
+// localFunctions reads the values of --function.
+func localFunctions(values []string) (lambda.Config, error) {
+	functions := lambda.Config{}
+	for _, v := range values {
+		name, program, ok := strings.Cut(v, "=")
+		if !ok || name == "" || program == "" {
+			return nil, usagef("--function %s: want NAME=FILE", v)
+		}
+		if _, twice := functions[name]; twice {
+			return nil, usagef("--function %s: there is a function %s already", v, name)
+		}
+		functions[name] = lambda.Function{Bootstrap: program}
+	}
+	if err := functions.Validate(); err != nil {
+		return nil, usagef("--function %v", err)
+	}
+	return functions, nil
 }
 
 // fill makes the buckets, objects and manifest of a seeded server, and returns
@@ -153,6 +181,11 @@ func devBlock(w world, d *devServer, o devOptions, etag string) string {
 	if etag != "" {
 		fmt.Fprintf(&b, "  objects   s3://%s/data/ (%s), listed in s3://%s/%s\n",
 			demoBucket, thousands(int64(o.seed)), manifestsBucket, manifestKey)
+	}
+
+	for _, f := range o.functions {
+		name, file, _ := strings.Cut(f, "=")
+		fmt.Fprintf(&b, "  function  arn:aws:lambda:%s:%s:function:%s   runs %s\n", r.Region, r.Account, name, file)
 	}
 
 	program := programName(w)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"stevedore/internal/devstore"
+	"stevedore/internal/lambda"
 	"stevedore/internal/service"
 )
 
@@ -36,7 +37,7 @@ type devServer struct {
 // startDev starts a development server; it answers when startDev returns. An
 // empty dir means a temporary one. Of s3 only what is not the same for all
 // development servers is to be given.
-func startDev(ctx context.Context, dir, listen string, s3 devstore.Config, logger *slog.Logger) (_ *devServer, err error) {
+func startDev(ctx context.Context, dir, listen string, s3 devstore.Config, functions lambda.Config, logger *slog.Logger) (_ *devServer, err error) {
 	d := &devServer{dir: dir}
 	defer func() {
 		if err != nil {
@@ -65,6 +66,7 @@ func startDev(ctx context.Context, dir, listen string, s3 devstore.Config, logge
 	c := service.Default()
 	c.Listen, c.DataDir, c.Account, c.Logger = listen, d.dir, devAccount, logger
 	c.Keys = []service.Key{{AccessKey: devAccessKey, SecretKey: devSecret, Account: devAccount}}
+	c.Functions = functions
 	c.Store.Endpoint, c.Store.Region = d.store.Endpoint(), devRegion
 	c.Store.AccessKey, c.Store.SecretKey = devAccessKey, devSecret
 	c.ShutdownGrace = 5 * time.Second

@@ -42,6 +42,16 @@ type Operation interface {
 	Do(ctx context.Context, t *Task, s *Scratch, out *job.Outcome) error
 }
 
+// A Batcher is an Operation that does many tasks with one call.
+type Batcher interface {
+	Operation
+	// Batch is how many tasks DoBatch takes at most.
+	Batch() int
+	// DoBatch does tasks and puts how they ended into outs, of the same length. An
+	// error means what it means for Do, for each of them.
+	DoBatch(ctx context.Context, tasks []Task, s *Scratch, outs []job.Outcome) error
+}
+
 // Env is what the operations of one job are made with.
 type Env struct {
 	Client    Client    // sends the requests, wherever their buckets are; stops retrying when the job is stopped
@@ -60,19 +70,6 @@ type Objects interface {
 	Head(ctx context.Context, o objectstore.Object) (objectstore.Info, error)
 	Open(ctx context.Context, o objectstore.Object, offset, length int64) (io.ReadCloser, objectstore.Info, error)
 	Versioning(ctx context.Context, bucket string) (string, error)
-}
-
-// Functions are what LambdaInvoke can call.
-type Functions interface {
-	// Invoke calls a function, named as in the job, and waits for its answer.
-	Invoke(ctx context.Context, function string, payload []byte) (FunctionAnswer, error)
-}
-
-// FunctionAnswer is what a function, or who runs it, had to say.
-type FunctionAnswer struct {
-	Status  int    // HTTP status of the call
-	Error   string // X-Amz-Function-Error: the function failed, and Payload says how
-	Payload []byte
 }
 
 // A Client sends S3 requests to an object store.
@@ -103,7 +100,8 @@ func (e *UnsupportedError) Error() string {
 
 // New returns the operation op asks for, to be done with env. op must be valid
 // (see job.Spec.Validate) and must not change any more. To learn whether there is
-// such an operation the zero Env will do. The error is an *UnsupportedError.
+// such an operation the zero Env will do. The error is an *UnsupportedError, or a
+// *job.FailedError if no job with these parameters can succeed.
 func New(op job.Operation, env Env) (Operation, error) {
 	switch {
 	case op.S3PutObjectTagging != nil:
@@ -120,6 +118,8 @@ func New(op job.Operation, env Env) (Operation, error) {
 		return newPutRetention(op.S3PutObjectRetention, env.Client), nil
 	case op.S3PutObjectCopy != nil:
 		return newCopy(op.S3PutObjectCopy, env.Client), nil
+	case op.LambdaInvoke != nil:
+		return newLambda(op.LambdaInvoke, env)
 	default:
 		return nil, &UnsupportedError{Name: op.Name()}
 	}

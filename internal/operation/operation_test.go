@@ -24,7 +24,6 @@ import (
 func TestUnsupported(t *testing.T) {
 	t.Parallel()
 	for _, op := range []job.Operation{
-		{LambdaInvoke: &job.LambdaInvoke{}},
 		{S3ReplicateObject: &job.S3ReplicateObject{}},
 		{S3ComputeObjectChecksum: &job.S3ComputeObjectChecksum{}},
 		{S3UpdateObjectEncryption: &job.S3UpdateObjectEncryption{}},

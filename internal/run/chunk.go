@@ -3,7 +3,6 @@ package run
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -28,10 +27,12 @@ type chunkRun struct {
 	breaks sync.Once
 	broken error // why the chunk cannot go on: what the first task without an outcome, or that fails the job, said
 
-	memory memory
-	slots  chan struct{} // one per window in flight
-	first  *window       // where workers start
-	wake   chan struct{} // a window has ended
+	batch   int64             // rows that a worker takes at once
+	batcher operation.Batcher // if that is more than one
+	memory  memory
+	slots   chan struct{} // one per window in flight
+	first   *window       // where workers start
+	wake    chan struct{} // a window has ended
 
 	// The committer's own.
 	head    *window   // the window that is taken in now
@@ -61,7 +62,7 @@ func (c *chunkRun) read(soft context.Context, rows *manifest.CSV, want int64) er
 			continue
 		}
 		mem := c.memory.get()
-		n := rows.Fill(&mem.batch, int(min(want, windowRows)))
+		n := rows.Fill(&mem.batch, int(min(want, c.memory.rows)))
 		if n == 0 {
 			break
 		}
@@ -90,27 +91,17 @@ func (c *chunkRun) work(soft, hard context.Context) {
 			return
 		}
 		for soft.Err() == nil {
-			i, ok := win.take()
-			if !ok {
+			first, n := win.take(c.batch)
+			if n == 0 {
 				break
 			}
-			state := ended
-			out := &win.rows.outcomes[i]
-			err := w.do(soft, hard, c.job, win.rows.batch.Row(int(i)), out)
-			if err != nil {
-				c.breaks.Do(func() { c.broken = err })
-				c.stop()
+			var err error
+			if n == 1 {
+				err = w.do(soft, hard, c.job, win.rows.batch.Row(int(first)), &win.rows.outcomes[first])
+			} else {
+				err = w.doBatch(soft, hard, c.job, c.batcher, win.rows, first, n)
 			}
-			if failed, is := errors.AsType[*job.FailedError](err); is {
-				// So has the task: those behind it may be done, and must not be missing in the report.
-				*out = job.Outcome{Failed: true, HTTPStatus: http.StatusInternalServerError, Code: failed.Reason.FailureCode, Message: failed.Reason.FailureReason, Attempts: 1}
-			} else if err != nil {
-				state = unsettled // nothing behind this row can be committed any more
-			}
-			if state == ended {
-				c.job.Meter.count(out.Failed)
-			}
-			if win.settle(i, state) {
+			if c.settle(win, first, n, err) {
 				select {
 				case c.wake <- struct{}{}:
 				default:
@@ -123,47 +114,30 @@ func (c *chunkRun) work(soft, hard context.Context) {
 	}
 }
 
-// worker is what one goroutine needs to do tasks.
-type worker struct {
-	scratch *operation.Scratch
-	bucket  string // of the task before, so that it is not made anew for each
-	task    operation.Task
-}
-
-// do does one task. An error means that it has no outcome.
-func (w *worker) do(soft, ctx context.Context, j *Job, row manifest.Row, out *job.Outcome) (err error) {
-	defer func() {
-		if p := recover(); p != nil { // a bug costs its task, not the process
-			*out = job.Outcome{Failed: true, HTTPStatus: 500, Code: job.CodeInternal, Message: fmt.Sprintf("panic: %v", p), Attempts: 1}
-			err = nil
+// settle notes how n rows of a window stand whose tasks came to err, and reports
+// whether they were the last of it to end.
+func (c *chunkRun) settle(win *window, first, n int64, err error) (last bool) {
+	if err != nil {
+		c.breaks.Do(func() { c.broken = err })
+		c.stop()
+	}
+	state := ended
+	failed, fails := errors.AsType[*job.FailedError](err)
+	if err != nil && !fails {
+		state = unsettled // nothing behind these rows can be committed any more
+	}
+	for i := first; i < first+n; i++ {
+		out := &win.rows.outcomes[i]
+		if fails {
+			// So have the tasks: those behind them may be done, and must not be missing in the report.
+			*out = job.Outcome{Failed: true, HTTPStatus: http.StatusInternalServerError, Code: failed.Reason.FailureCode, Message: failed.Reason.FailureReason, Attempts: 1}
 		}
-	}()
-	if w.bucket != string(row.Bucket) {
-		w.bucket = string(row.Bucket)
-	}
-	w.task = operation.Task{Bucket: w.bucket, Key: row.Key, RawKey: row.RawKey, VersionID: row.VersionID}
-	if j.Layout.HasVersionID() {
-		keeps, err := j.Versions.keeps(ctx, w.bucket)
-		switch {
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case err != nil && len(row.VersionID) == 0:
-			*out = job.Outcome{Failed: true, HTTPStatus: 503, Code: "ServiceUnavailable", Message: "cannot tell whether the bucket keeps versions: " + err.Error()}
-			return nil
-		case err == nil && !keeps:
-			w.task.VersionID = nil
-		case len(row.VersionID) == 0:
-			*out = job.Outcome{Failed: true, HTTPStatus: 400, Code: "InvalidRequest", Message: "Task failed due to missing VersionId"}
-			return nil
+		if state == ended {
+			c.job.Meter.count(out.Failed)
 		}
+		last = win.settle(i, state) || last
 	}
-	err = j.Operation.Do(ctx, &w.task, w.scratch, out)
-	if _, failed := errors.AsType[*job.FailedError](err); err != nil && !failed && ctx.Err() == nil && errors.Is(context.Cause(soft), ErrEnding) {
-		// It gave up since the job ends, and it will not be done again.
-		*out = job.Outcome{Failed: true, HTTPStatus: 500, Code: job.CodeInternal, Message: ErrEnding.Error(), Attempts: 1}
-		return nil
-	}
-	return err
+	return last
 }
 
 // commitUntil takes in outcomes and commits them, until everybody else is idle

@@ -138,8 +138,12 @@ func (r *Runner) Chunk(soft, hard context.Context, j *Job, claim Claim) error {
 
 	c := &chunkRun{
 		config: r.config, job: j, claim: claim, stop: stop,
-		rest: chunk, slots: make(chan struct{}, windowsInFlight), wake: make(chan struct{}, 1),
+		rest: chunk, slots: make(chan struct{}, windowsInFlight), wake: make(chan struct{}, 1), batch: 1,
 	}
+	if b, ok := j.Operation.(operation.Batcher); ok {
+		c.batch, c.batcher = int64(b.Batch()), b
+	}
+	c.memory.rows = max(windowRows, c.batch)
 	c.first = newWindow()
 	c.head = c.first
 

@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	// windowRows is how many rows are read at once; windowsInFlight how many such
-	// windows may wait for their first row to end. One slow task holds up at most
-	// their product.
+	// windowRows is how many rows are read at once, more if an operation takes more
+	// at once; windowsInFlight how many such windows may wait for their first row to
+	// end. One slow task holds up at most their product.
 	windowRows      = 512
 	windowsInFlight = 16
 )
@@ -39,8 +39,8 @@ type window struct {
 // rowsAndOutcomes is the memory of a window, used again for later ones.
 type rowsAndOutcomes struct {
 	batch    manifest.Batch
-	outcomes [windowRows]job.Outcome
-	state    [windowRows]atomic.Uint32
+	outcomes []job.Outcome
+	state    []atomic.Uint32
 }
 
 func newWindow() *window { return &window{published: make(chan struct{})} }
@@ -56,10 +56,10 @@ func (w *window) publish(rows *rowsAndOutcomes) {
 	close(w.published)
 }
 
-// take hands out the next row, false if all are.
-func (w *window) take() (int64, bool) {
-	i := w.taken.Add(1) - 1
-	return i, i < w.n
+// take hands out the next rows, at most limit of them, none if all are.
+func (w *window) take(limit int64) (first, n int64) {
+	first = w.taken.Add(limit) - limit
+	return first, max(0, min(limit, w.n-first))
 }
 
 // settle notes how row i stands and reports whether it was the last to end.
@@ -69,13 +69,16 @@ func (w *window) settle(i int64, state uint32) bool {
 }
 
 // memory lends the memory of windows.
-type memory struct{ pool sync.Pool }
+type memory struct {
+	rows int64 // of a window
+	pool sync.Pool
+}
 
 func (m *memory) get() *rowsAndOutcomes {
 	if r, ok := m.pool.Get().(*rowsAndOutcomes); ok {
 		return r
 	}
-	return new(rowsAndOutcomes)
+	return &rowsAndOutcomes{outcomes: make([]job.Outcome, m.rows), state: make([]atomic.Uint32, m.rows)}
 }
 
 func (m *memory) put(r *rowsAndOutcomes) {

@@ -104,7 +104,7 @@ func (s *Scheduler) prepare(ctx context.Context, w *work) error {
 		return err
 	}
 	op, err := operation.New(j.Spec.Operation, operation.Env{
-		Client: run.NewClient(store, w.soft), Objects: store, Job: &j, Soft: w.soft,
+		Client: run.NewClient(store, w.soft), Objects: store, Functions: s.config.Functions, Job: &j, Soft: w.soft,
 	})
 	if err != nil {
 		return unsupported(err)
@@ -141,8 +141,12 @@ func (s *Scheduler) reportOf(store *objectstore.Store, j *job.Job) *report.Write
 	})
 }
 
-// unsupported fails a job by name of what this server cannot do.
+// unsupported fails a job by name of what this server cannot do, unless err says
+// itself why the job fails.
 func unsupported(err error) error {
+	if failed, is := errors.AsType[*job.FailedError](err); is {
+		return failed
+	}
 	return &job.FailedError{Reason: job.Fail(job.CodeUnsupported, err.Error()), Err: err}
 }
 

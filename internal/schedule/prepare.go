@@ -90,7 +90,7 @@ func (s *Scheduler) cancelling(ctx context.Context, j *job.Job) bool {
 // supported fails a job that asks for what this server does not do yet: it says
 // so before a task runs, and by name.
 func (s *Scheduler) supported(j *job.Job) error {
-	if _, err := operation.New(j.Spec.Operation, operation.Env{Job: j}); err != nil {
+	if _, err := operation.New(j.Spec.Operation, operation.Env{Functions: s.config.Functions, Job: j}); err != nil {
 		return unsupported(err)
 	}
 	switch {

@@ -22,6 +22,7 @@ import (
 	"stevedore/internal/job"
 	"stevedore/internal/jobstore"
 	"stevedore/internal/objectstore"
+	"stevedore/internal/operation"
 	"stevedore/internal/run"
 )
 
@@ -45,6 +46,9 @@ type Config struct {
 	// object store does not answer, before the job fails; from the sixth on they
 	// are 30 s apart. Default 12. A refusal is final at once.
 	Attempts int
+
+	// Functions are what LambdaInvoke calls. Nil: only what is built in.
+	Functions operation.Functions
 
 	Grace  time.Duration // from being asked to stop to dropping what is in flight, default 30 s
 	Run    run.Config

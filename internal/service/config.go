@@ -20,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"go.yaml.in/yaml/v3"
 
+	"stevedore/internal/lambda"
 	"stevedore/internal/objectstore"
 	"stevedore/internal/run"
 	"stevedore/internal/schedule"
@@ -39,6 +40,8 @@ type Config struct {
 	Keys []Key `yaml:"keys"`
 	// Store is the object store that every role stands for.
 	Store Store `yaml:"store"`
+	// Functions are what LambdaInvoke can call beside the built-in ones, by name.
+	Functions lambda.Config `yaml:"functions"`
 	// ReportJSON writes report.json, identical to manifest.json, beside it:
 	// the documentation of the API's Prefix member promises that name.
 	ReportJSON *bool `yaml:"report_json"`
@@ -175,6 +178,9 @@ func (c *Config) Validate() error {
 	}
 	if (c.Store.AccessKey == "") != (c.Store.SecretKey == "") {
 		bad("store: access_key and secret_key must be given together")
+	}
+	if err := c.Functions.Validate(); err != nil {
+		bad("functions: %w", err)
 	}
 	for _, n := range []struct {
 		name  string

@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"stevedore/internal/lambda"
 	"stevedore/internal/service"
 )
 
@@ -71,8 +72,8 @@ func TestExampleSaysEverything(t *testing.T) {
 	var lines []byte
 	inKeys := false
 	for line := range bytes.Lines(read(t, exampleConfig)) {
-		// "# " opens prose, except below the list of keys.
-		inKeys = bytes.HasPrefix(line, []byte("#keys:")) || inKeys && bytes.HasPrefix(line, []byte("#  "))
+		// "# " opens prose, except below the lists of keys and functions.
+		inKeys = bytes.HasPrefix(line, []byte("#keys:")) || bytes.HasPrefix(line, []byte("#functions:")) || inKeys && bytes.HasPrefix(line, []byte("#  "))
 		if inKeys || !bytes.HasPrefix(bytes.TrimSpace(line), []byte("# ")) {
 			line = all.ReplaceAll(line, []byte("$1$2"))
 		}
@@ -87,6 +88,7 @@ func TestExampleSaysEverything(t *testing.T) {
 		{AccessKey: "backup", SecretKey: "change-this", Account: "123456789012"},
 		{AccessKey: "analytics", SecretKey: "change-this-too", SessionToken: "only-for-temporary-keys", Account: "210987654321"},
 	}
+	want.Functions = lambda.Config{"resize": {URL: "https://functions.example.com/resize", BearerToken: "change-this-at-last"}}
 	want.Store.Endpoint, want.Store.Region = "https://s3.example.com", "eu-central-1"
 	want.Store.AccessKey, want.Store.SecretKey, want.Store.SessionToken = "stevedore", "change-this-as-well", "only-for-temporary-keys"
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -18,18 +18,20 @@ import (
 
 	"stevedore/internal/controlapi"
 	"stevedore/internal/jobstore"
+	"stevedore/internal/lambda"
 	"stevedore/internal/objectstore"
 	"stevedore/internal/schedule"
 )
 
 // Service is a running process: API, scheduler and job store.
 type Service struct {
-	config  Config
-	logger  *slog.Logger
-	store   *jobstore.Store
-	objects *objectstore.Store
-	server  *http.Server
-	address string
+	config    Config
+	logger    *slog.Logger
+	store     *jobstore.Store
+	objects   *objectstore.Store
+	functions *lambda.Functions
+	server    *http.Server
+	address   string
 
 	stopWork context.CancelFunc // scheduler and keeper: finish and stop
 	workers  sync.WaitGroup
@@ -83,6 +85,11 @@ func Start(ctx context.Context, c Config) (_ *Service, err error) {
 		return nil, fmt.Errorf("object store: %w", err)
 	}
 	undo = append(undo, s.objects.Close)
+	s.functions, err = lambda.New(c.Functions, lambda.Options{Credentials: objects.Credentials, Region: objects.Region, Logger: c.Logger})
+	if err != nil {
+		return nil, err
+	}
+	undo = append(undo, s.functions.Close)
 
 	if err := os.MkdirAll(filepath.Join(c.DataDir, "tmp"), 0o700); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
@@ -144,7 +151,9 @@ func (e *DataError) Unwrap() error { return e.Err }
 // schedule runs the scheduler, as a new node each time the lease is lost.
 func (s *Service) schedule(ctx context.Context, node *jobstore.Node, roles oneStore) {
 	for {
-		err := schedule.New(s.config.schedule(), s.store, node, roles).Run(ctx)
+		config := s.config.schedule()
+		config.Functions = s.functions
+		err := schedule.New(config, s.store, node, roles).Run(ctx)
 		leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		if err := node.Leave(leave); err != nil {
 			s.logger.Debug("node has not left", slog.Any("err", err))
@@ -201,6 +210,7 @@ func (s *Service) Stop(ctx context.Context) error {
 			s.server.Close()
 		}
 		s.serving.Wait()
+		s.functions.Close()
 		s.objects.Close()
 		s.stopErr = errors.Join(err, s.store.Close())
 		s.end(nil)
