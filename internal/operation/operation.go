@@ -116,6 +116,8 @@ func New(op job.Operation, env Env) (Operation, error) {
 		return newPutLegalHold(op.S3PutObjectLegalHold.LegalHold, env.Client), nil
 	case op.S3PutObjectRetention != nil:
 		return newPutRetention(op.S3PutObjectRetention, env.Client), nil
+	case op.S3ComputeObjectChecksum != nil:
+		return newChecksum(op.S3ComputeObjectChecksum, env), nil
 	case op.S3PutObjectCopy != nil:
 		return newCopy(op.S3PutObjectCopy, env.Client), nil
 	case op.LambdaInvoke != nil:

@@ -95,7 +95,6 @@ func TestOperationsWithoutAnExecutorFailByName(t *testing.T) {
 	for name, op := range map[job.OperationName]job.Operation{
 		"LambdaInvoke":             {LambdaInvoke: &job.LambdaInvoke{}},
 		"S3ReplicateObject":        {S3ReplicateObject: &job.S3ReplicateObject{}},
-		"S3ComputeObjectChecksum":  {S3ComputeObjectChecksum: &job.S3ComputeObjectChecksum{}},
 		"S3UpdateObjectEncryption": {S3UpdateObjectEncryption: &job.S3UpdateObjectEncryption{}},
 	} {
 		_, err := operation.New(op, operation.Env{})

@@ -137,3 +137,41 @@ func TestWithoutObjectLockTheJobFails(t *testing.T) {
 		})
 	}
 }
+
+// TestChecksumsInTheReport has the report as the only effect.
+func TestChecksumsInTheReport(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).run()
+	w.s3.PutParts("data", "parts", strings.Repeat("a", 100_000), "b")
+	w.s3.Put("data", "a b+c", "123456789")
+	w.s3.Put("data", "frozen", "x")
+	w.s3.SetStorageClass("data", "frozen", "DEEP_ARCHIVE")
+	w.s3.Fault(s3test.Match{Op: "GetObject", Bucket: "data", Every: 2}, s3test.CutBody(3))
+	spec := w.specOf("data,parts\ndata,a+b%2Bc\ndata,frozen\ndata,gone\n", job.FieldBucket, job.FieldKey)
+	spec.Operation = job.Operation{S3ComputeObjectChecksum: &job.S3ComputeObjectChecksum{ChecksumAlgorithm: "MD5", ChecksumType: "COMPOSITE"}}
+	id := w.create(spec)
+	w.awaitStatus(id, job.Complete)
+	j, rows := w.verify(id)
+	if j.Tally.Succeeded != 2 || j.Tally.Failed != 2 || len(rows) != 4 {
+		t.Errorf("tally %+v, %d rows", j.Tally, len(rows))
+	}
+	for _, r := range rows {
+		o, _ := w.s3.Object("data", r.key)
+		switch r.key {
+		case "parts":
+			// S3's own ETag of an object in parts is their MD5, put together like this.
+			if sum, _, _ := strings.Cut(o.ETag, "-"); r.status != "succeeded" || !strings.HasSuffix(r.message, `"checksum_hex":"`+strings.ToUpper(sum)+`"}`) {
+				t.Errorf("row %+v of ETag %s", r, o.ETag)
+			}
+		case "a+b%2Bc":
+			if want := `{"checksum_base64":"`; r.status != "succeeded" || r.httpStatus != "200" || r.errorCode != "" || !strings.HasPrefix(r.message, want) {
+				t.Errorf("row %+v", r)
+			}
+		default:
+			code := map[string]string{"frozen": "403", "gone": "404"}[r.key]
+			if r.status != "failed" || r.httpStatus != "200" || r.errorCode != "PermanentFailure" || !strings.HasSuffix(r.message, `"errorCode": "`+code+`"}`) {
+				t.Errorf("row %+v", r)
+			}
+		}
+	}
+}
