@@ -4,15 +4,36 @@ package devstore
 
 import (
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/versity/versitygw/backend/posix"
+	"pgregory.net/rapid"
 )
 
 var aliases = []string{"a//b", "/a/b", "a/./b", "a/c/../b", "./a/b", "a/b/.", "../bkt/a/b", "a/b//", "a/b/..", "//a/b", ".sgwtmp/x"}
+
+// TestAliased: a key that is not refused is a path that the file system takes as
+// it is, so two of them never name one file.
+func TestAliased(t *testing.T) {
+	t.Parallel()
+	segments := rapid.SampledFrom([]string{"", ".", "..", "...", "a", "b", "a.", ".a", " ", "\\", "ä", posix.MetaTmpDir})
+	rapid.Check(t, func(t *rapid.T) {
+		key := strings.Join(rapid.SliceOfN(segments, 1, 5).Draw(t, "segments"), "/")
+		if key == "" {
+			return // the bucket
+		}
+		kept := strings.TrimSuffix(key, "/")
+		keeps := filepath.Join("bkt", key) == "bkt/"+kept && kept != "" && !strings.HasPrefix(kept+"/", posix.MetaTmpDir+"/")
+		if aliased(key) == keeps {
+			t.Errorf("%q: got aliased %t, want %t", key, keeps, !keeps)
+		}
+	})
+}
 
 // TestAliasesAreRefused asks for each key that the file system would take for
 // a/b, or for a file of versitygw's, in every way a key can be named.
