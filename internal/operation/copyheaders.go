@@ -149,6 +149,12 @@ func (h *headers) tags(tags []job.Tag) {
 	if tags == nil {
 		return
 	}
+	h.add("x-amz-tagging-directive", "REPLACE")
+	h.add("x-amz-tagging", encodeTags(tags))
+}
+
+// encodeTags is the value of x-amz-tagging.
+func encodeTags(tags []job.Tag) string {
 	var b []byte
 	for i, t := range tags {
 		if i > 0 {
@@ -158,6 +164,5 @@ func (h *headers) tags(tags []job.Tag) {
 		b = append(b, '=')
 		b = objectstore.AppendValue(b, t.Value)
 	}
-	h.add("x-amz-tagging-directive", "REPLACE")
-	h.add("x-amz-tagging", string(b))
+	return string(b)
 }

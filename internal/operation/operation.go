@@ -62,6 +62,9 @@ type Env struct {
 	// context of Do. What takes long then gives up and leaves its task without an
 	// outcome. Nil: never.
 	Soft context.Context //nolint:containedctx // of the job, not of a call
+	// PartSize is how many bytes of an object that goes in parts make a part, unless
+	// it would have more than 10,000. Zero: what is best. Tests make it small.
+	PartSize int64
 }
 
 // Objects are the calls of an object store that operations make beside those of
@@ -119,7 +122,7 @@ func New(op job.Operation, env Env) (Operation, error) {
 	case op.S3ComputeObjectChecksum != nil:
 		return newChecksum(op.S3ComputeObjectChecksum, env), nil
 	case op.S3PutObjectCopy != nil:
-		return newCopy(op.S3PutObjectCopy, env.Client), nil
+		return newCopy(op.S3PutObjectCopy, env), nil
 	case op.LambdaInvoke != nil:
 		return newLambda(op.LambdaInvoke, env)
 	default:
