@@ -216,7 +216,7 @@ func TestRetryAfter(t *testing.T) {
 
 func TestRequestsThatMustNotGoOut(t *testing.T) {
 	t.Parallel()
-	check := func(name string, want string, change func(*Request)) {
+	check := func(name, want string, change func(*Request)) {
 		t.Helper()
 		req := &Request{Method: "PUT", Bucket: "b", Key: []byte("k"), Headers: []Header{{"x-amz-acl", "private"}}}
 		change(req)

@@ -69,8 +69,8 @@ func newPool(cfg Config, at endpoint) *pool {
 func (p *pool) take(name []byte) *conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for i := len(p.idle) - 1; i >= 0; i-- {
-		if c := p.idle[i]; c.name == string(name) {
+	for i, c := range slices.Backward(p.idle) {
+		if c.name == string(name) {
 			p.idle = slices.Delete(p.idle, i, i+1)
 			return c
 		}

@@ -33,6 +33,7 @@ type stsServer struct {
 }
 
 func startSTS(t *testing.T) *stsServer {
+	t.Helper()
 	s := new(stsServer)
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
@@ -76,6 +77,7 @@ func (s *stsServer) forms() []url.Values {
 
 // signedBy has the SDK's signer sign r again.
 func signedBy(t *testing.T, r *http.Request, body []byte, key, secret string) bool {
+	t.Helper()
 	at, err := time.Parse("20060102T150405Z", r.Header.Get("X-Amz-Date"))
 	if err != nil {
 		return false

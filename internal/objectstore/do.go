@@ -37,7 +37,7 @@ func (s *Store) do(ctx context.Context, req *Request, res *Result, limits *Limit
 	if !res.check(req) {
 		return
 	}
-	x := s.scratch.Get().(*exchange)
+	x := s.scratch.Get().(*exchange) //nolint:errcheck // nothing else is put in
 	defer s.release(x)
 	x.target, x.path = appendTarget(x.target[:0], req, s.endpoint.inHost(req.Bucket))
 	x.name, x.host = s.hostOf(x, req)

@@ -1,6 +1,7 @@
 package objectstore_test
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -45,9 +46,7 @@ func TestConfigFromEnv(t *testing.T) {
 	keys := map[string]string{"AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "secret"}
 	with := func(more ...string) map[string]string {
 		env := make(map[string]string)
-		for name, value := range keys {
-			env[name] = value
-		}
+		maps.Copy(env, keys)
 		for i := 0; i < len(more); i += 2 {
 			env[more[i]] = more[i+1]
 		}

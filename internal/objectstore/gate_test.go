@@ -127,7 +127,7 @@ func TestGateKeepsCount(t *testing.T) {
 					}
 				})
 			}
-			time.Sleep(100)
+			time.Sleep(100 * time.Nanosecond)
 			close(stopped)
 			wg.Wait()
 			if worst.Load() > int64(most) || g.inUse != 0 || g.waiting != 0 || g.first != nil || g.last != nil || g.limit < 1 || g.limit > float64(most) {

@@ -64,6 +64,7 @@ func TestConcurrencyFindsWhatAStoreCanBear(t *testing.T) {
 
 // limitedTo is an access within limits to a store that answers after d, and what goes on there.
 func limitedTo(t *testing.T, d time.Duration, limits objectstore.Limits) (a *objectstore.Access, l *objectstore.Limiter, inFlight, worst, done *atomic.Int64) {
+	t.Helper()
 	inFlight, worst, done = new(atomic.Int64), new(atomic.Int64), new(atomic.Int64)
 	store := piped(t, func(int) string {
 		defer inFlight.Add(-1)
@@ -82,6 +83,7 @@ func limitedTo(t *testing.T, d time.Duration, limits objectstore.Limits) (a *obj
 
 // press has 64 workers send requests until the returned function is called.
 func press(t *testing.T, a *objectstore.Access) (stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	for range 64 {

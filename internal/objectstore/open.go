@@ -171,25 +171,23 @@ func (r *reader) fail(err error) error {
 
 // resume opens the stream again after it broke.
 func (r *reader) resume(broken error) error {
-	for {
-		if r.barren++; r.barren > r.store.cfg.MaxAttempts {
-			return fmt.Errorf("read at byte %d: %w", r.at, broken)
-		}
-		if r.barren > 1 {
-			if err := r.wait(); err != nil {
-				return err
-			}
-		}
-		size := r.end
-		_, err := r.start()
-		switch {
-		case err != nil:
-			return fmt.Errorf("resume at byte %d: %w", r.at, err)
-		case r.end != size:
-			return fmt.Errorf("resume at byte %d: object has %d bytes now, not %d", r.at, r.end, size)
-		}
-		return nil
+	if r.barren++; r.barren > r.store.cfg.MaxAttempts {
+		return fmt.Errorf("read at byte %d: %w", r.at, broken)
 	}
+	if r.barren > 1 {
+		if err := r.wait(); err != nil {
+			return err
+		}
+	}
+	size := r.end
+	_, err := r.start()
+	switch {
+	case err != nil:
+		return fmt.Errorf("resume at byte %d: %w", r.at, err)
+	case r.end != size:
+		return fmt.Errorf("resume at byte %d: object has %d bytes now, not %d", r.at, r.end, size)
+	}
+	return nil
 }
 
 // Close implements io.Closer. It may be called at any time, once reading is over or not.

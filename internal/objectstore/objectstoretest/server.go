@@ -21,6 +21,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -269,13 +270,9 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, a *answer, action 
 		abort(w)
 		return
 	}
-	for name, values := range action.header {
-		a.header[name] = values
-	}
+	maps.Copy(a.header, action.header)
 	h := w.Header()
-	for name, values := range a.header {
-		h[name] = values
-	}
+	maps.Copy(h, a.header)
 	h.Set("X-Amz-Request-Id", "TESTREQUEST")
 	if s.cfg.CloseEach {
 		h.Set("Connection", "close")
