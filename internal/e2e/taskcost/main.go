@@ -1,9 +1,9 @@
 // Command taskcost measures what one task costs the whole process: CPU time per
 // task, tasks per second and the peak of resident memory of a real
-// "stevedore serve" that works a job against a store which costs next to nothing
-// (docs/performance.md says how to get one).
+// "stevedore serve" that works a job, from CreateJob to the report of every task,
+// against a store which costs next to nothing and runs as a process of its own.
 //
-//	go run ./internal/e2e/taskcost -null nulls3 -tasks 200000 -operation tag -runs 5
+//	go run ./internal/e2e/taskcost -tasks 200000 -operation tag -runs 5
 package main
 
 import (
@@ -32,10 +32,17 @@ import (
 )
 
 func main() {
+	if len(os.Args) == 3 && os.Args[1] == nullSubcommand {
+		if err := serveNull(os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, "null store:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	var m measurement
-	flag.StringVar(&m.null, "null", "", "binary of the null store, started as: BINARY -p PORT -m MANIFEST")
 	flag.StringVar(&m.operation, "operation", "tag", "tag, untag, copy, or plan to stop once the manifest is planned")
 	flag.IntVar(&m.tasks, "tasks", 200_000, "rows of the manifest")
+	flag.StringVar(&m.scope, "report", "AllTasks", "AllTasks or FailedTasksOnly")
 	flag.IntVar(&m.runs, "runs", 5, "runs; the median is printed last")
 	flag.Parse()
 	if err := m.run(context.Background()); err != nil {
@@ -48,16 +55,13 @@ func main() {
 const etag = "5eb63bbbe01eeed093cb22bb8f5acdc3"
 
 type measurement struct {
-	null, operation string
-	tasks, runs     int
+	operation, scope string
+	tasks, runs      int
 
 	dir, binary, manifest string
 }
 
 func (m *measurement) run(ctx context.Context) (err error) {
-	if m.null == "" {
-		return errors.New("-null is required")
-	}
 	if m.dir, err = os.MkdirTemp("", "taskcost"); err != nil {
 		return err
 	}
@@ -97,21 +101,18 @@ func (m *measurement) writeManifest() error {
 
 // once runs one job in a fresh process on a fresh data directory.
 func (m *measurement) once(ctx context.Context, i int) (cost float64, err error) {
-	storePort, apiPort, err := ports(ctx)
+	apiPort, err := freePort(ctx)
 	if err != nil {
 		return 0, err
 	}
-	null := exec.CommandContext(ctx, m.null, "-p", storePort, "-m", m.manifest)
-	if err := null.Start(); err != nil {
+	store, stop, err := m.startNull(ctx)
+	if err != nil {
 		return 0, err
 	}
-	defer func() {
-		_ = null.Process.Kill()
-		_ = null.Wait() // says that it was killed
-	}()
+	defer stop()
 
 	serve := exec.CommandContext(ctx, m.binary, "serve", "--listen", "127.0.0.1:"+apiPort, "--data-dir", filepath.Join(m.dir, strconv.Itoa(i)))
-	serve.Env = append(os.Environ(), "AWS_ENDPOINT_URL_S3=http://127.0.0.1:"+storePort,
+	serve.Env = append(os.Environ(), "AWS_ENDPOINT_URL_S3=http://"+store,
 		"AWS_ACCESS_KEY_ID=key", "AWS_SECRET_ACCESS_KEY=secret", "AWS_REGION=us-east-1")
 	log, err := os.Create(filepath.Join(m.dir, "serve.log"))
 	if err != nil {
@@ -179,10 +180,9 @@ func (m *measurement) job(ctx context.Context, api string) (types.JobStatus, err
 			Spec:     &types.JobManifestSpec{Format: types.JobManifestFormatS3BatchOperationsCsv20180820, Fields: []types.JobManifestFieldName{"Bucket", "Key"}},
 			Location: &types.JobManifestLocation{ObjectArn: aws.String("arn:aws:s3:::bucket/manifest.csv"), ETag: aws.String(etag)},
 		},
-		// A report of every task cannot be finished on a store that keeps nothing.
 		Report: &types.JobReport{
-			Enabled: true, Bucket: aws.String("arn:aws:s3:::bucket"),
-			Format: types.JobReportFormatReportCsv20180820, ReportScope: types.JobReportScopeFailedTasksOnly,
+			Enabled: true, Bucket: aws.String("arn:aws:s3:::bucket"), Prefix: aws.String("r"),
+			Format: types.JobReportFormatReportCsv20180820, ReportScope: types.JobReportScope(m.scope),
 		},
 	})
 	if err != nil {
@@ -209,17 +209,44 @@ func (m *measurement) job(ctx context.Context, api string) (types.JobStatus, err
 	return "", nil
 }
 
-// ports finds two free ports.
-func ports(ctx context.Context) (a, b string, err error) {
-	for _, p := range []*string{&a, &b} {
-		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-		if err != nil {
-			return "", "", err
-		}
-		defer l.Close()
-		_, *p, _ = net.SplitHostPort(l.Addr().String())
+// startNull runs the null store and returns its address.
+func (m *measurement) startNull(ctx context.Context) (address string, stop func(), err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", nil, err
 	}
-	return a, b, nil
+	null := exec.CommandContext(ctx, self, nullSubcommand, m.manifest)
+	null.Stderr = os.Stderr
+	leash, err := null.StdinPipe()
+	if err != nil {
+		return "", nil, err
+	}
+	answers, err := null.StdoutPipe()
+	if err != nil {
+		return "", nil, err
+	}
+	if err := null.Start(); err != nil {
+		return "", nil, err
+	}
+	stop = func() {
+		_ = leash.Close()
+		_ = null.Wait()
+	}
+	if address, err = bufio.NewReader(answers).ReadString('\n'); err != nil {
+		stop()
+		return "", nil, fmt.Errorf("null store: %w", err)
+	}
+	return strings.TrimSpace(address), stop, nil
+}
+
+func freePort(ctx context.Context) (string, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	return port, err
 }
 
 func ready(ctx context.Context, url string) error {
