@@ -108,22 +108,35 @@ func matches(pattern, name string) bool {
 	}
 }
 
-// Limited returns an Access to the same stores that keeps to the limits of l. Those of the stores hold besides. Requests
-// of Do count for both limits; Open, Head and Versioning only for the rate, so that no stream being read ever keeps
-// another request waiting.
+// Limited returns an Access to the same stores for the tasks of one job: it keeps to the limits of l, and what its Open,
+// Head and Versioning ask waits for its turn as the requests of Do. A stream that is being read takes no place: it never
+// keeps another request waiting.
 func (a *Access) Limited(l *Limiter) *Access {
 	limited := *a
 	limited.limiter = l
 	return &limited
 }
 
-// at returns the store of a bucket for one request beside Do, when the limits allow it.
-func (a *Access) at(ctx context.Context, bucket string) (*Store, error) {
+// ask makes one call beside Do, when it is its turn.
+func (a *Access) ask(ctx context.Context, bucket string, call func(*Store) error) error {
 	s := a.For(bucket)
-	if a.limiter != nil && !a.limiter.pace.wait(ctx, s.closed.Done()) {
-		return nil, s.ended(ctx)
+	if a.limiter == nil {
+		return call(s)
 	}
-	return s, nil
+	x := s.scratch.Get().(*exchange) //nolint:errcheck // nothing else is put in
+	defer s.release(x)
+	if err := s.admit(ctx, x, a.limiter); err != nil {
+		return err
+	}
+	err := call(s)
+	end := silent
+	if e, ok := errors.AsType[*Error](err); ok {
+		end = signOf(e.Status, e.Code)
+	} else if err == nil {
+		end = welcome
+	}
+	s.dismiss(x, a.limiter, end)
+	return err
 }
 
 // Do is [Store.Do] on the store of req's bucket. A copy goes to where its destination is.
@@ -132,21 +145,21 @@ func (a *Access) Do(ctx context.Context, req *Request, res *Result) {
 }
 
 // Head is [Store.Head].
-func (a *Access) Head(ctx context.Context, o Object) (Info, error) {
-	s, err := a.at(ctx, o.Bucket)
-	if err != nil {
-		return Info{}, err
-	}
-	return s.Head(ctx, o)
+func (a *Access) Head(ctx context.Context, o Object) (info Info, err error) {
+	err = a.ask(ctx, o.Bucket, func(s *Store) (err error) {
+		info, err = s.Head(ctx, o)
+		return err
+	})
+	return info, err
 }
 
 // Open is [Store.Open].
-func (a *Access) Open(ctx context.Context, o Object, offset, length int64) (io.ReadCloser, Info, error) {
-	s, err := a.at(ctx, o.Bucket)
-	if err != nil {
-		return nil, Info{}, err
-	}
-	return s.Open(ctx, o, offset, length)
+func (a *Access) Open(ctx context.Context, o Object, offset, length int64) (r io.ReadCloser, info Info, err error) {
+	err = a.ask(ctx, o.Bucket, func(s *Store) (err error) {
+		r, info, err = s.Open(ctx, o, offset, length)
+		return err
+	})
+	return r, info, err
 }
 
 // Put is [Store.Put].
@@ -165,10 +178,10 @@ func (a *Access) List(ctx context.Context, bucket, prefix string) iter.Seq2[stri
 }
 
 // Versioning is [Store.Versioning].
-func (a *Access) Versioning(ctx context.Context, bucket string) (string, error) {
-	s, err := a.at(ctx, bucket)
-	if err != nil {
-		return "", err
-	}
-	return s.Versioning(ctx, bucket)
+func (a *Access) Versioning(ctx context.Context, bucket string) (status string, err error) {
+	err = a.ask(ctx, bucket, func(s *Store) (err error) {
+		status, err = s.Versioning(ctx, bucket)
+		return err
+	})
+	return status, err
 }

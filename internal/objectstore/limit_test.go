@@ -3,6 +3,7 @@ package objectstore_test
 import (
 	"context"
 	"errors"
+	"io"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"stevedore/internal/objectstore"
+	"stevedore/internal/objectstore/objectstoretest"
 )
 
 // TestConcurrencyFindsWhatAStoreCanBear has 64 workers press a store that bears a few requests at a time.
@@ -283,4 +285,47 @@ func TestWaitingForATurnIsNoRetrying(t *testing.T) {
 			t.Errorf("%+v", res)
 		}
 	})
+}
+
+// TestReadingWaitsItsTurn: opening a stream is a request like any other, reading it holds nobody up.
+func TestReadingWaitsItsTurn(t *testing.T) {
+	t.Parallel()
+	s3, store := start(t, objectstoretest.Config{}, func(c *objectstore.Config) { c.MaxAttempts = 1 })
+	s3.Put("b", "k", "text")
+	all, err := objectstore.NewAccess(store, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := all.Limited(objectstore.NewLimiter(objectstore.Limits{MaxConcurrency: 1}))
+	o := objectstore.Object{Bucket: "b", Key: "k"}
+	var open []io.Closer
+	for range 3 {
+		r, _, err := a.Open(t.Context(), o, 0, -1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		open = append(open, r)
+	}
+	var res objectstore.Result
+	if a.Do(t.Context(), tag("k"), &res); !res.OK() {
+		t.Errorf("%+v", res)
+	}
+	if _, err := a.Versioning(t.Context(), "b"); err != nil {
+		t.Error(err)
+	}
+	if got := store.Stats(); got.Attempts != 5 || got.InFlight != 0 || got.Concurrency != 64 {
+		t.Errorf("%+v", got)
+	}
+	s3.Fault(objectstoretest.Match{Op: "GetObject"}, objectstoretest.SlowDown())
+	if _, _, err := a.Open(t.Context(), o, 0, -1); err == nil {
+		t.Error("no error")
+	}
+	if got := store.Stats(); got.Throttled != 1 || got.Cuts != 1 || got.Concurrency != 32 {
+		t.Errorf("asked to slow down: %+v", got)
+	}
+	for _, r := range open {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 }
