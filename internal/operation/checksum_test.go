@@ -15,6 +15,8 @@ import (
 	"hash/crc32"
 	"hash/crc64"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -131,7 +133,7 @@ func TestChecksumsOfParts(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		var parts []string
 		for range rapid.IntRange(1, 4).Draw(rt, "parts") {
-			size := rapid.SampledFrom([]int{1, 7, 1000, 256<<10 - 1, 256 << 10, 256<<10 + 1, 600_000}).Draw(rt, "size")
+			size := rapid.SampledFrom([]int{1, 7, 1000, 256<<10 - 1, 256 << 10, 256<<10 + 1}).Draw(rt, "size")
 			part := make([]byte, size)
 			seed := rapid.Uint64().Draw(rt, "seed")
 			for i := range part {
@@ -141,25 +143,25 @@ func TestChecksumsOfParts(t *testing.T) {
 		}
 		o := srv.PutParts("b", "k", parts...)
 		task := operation.Task{Bucket: "b", Key: []byte("k"), VersionID: []byte(o.VersionID)}
-		for algorithm, fresh := range reference {
-			whole, outer := fresh(), fresh()
-			for _, p := range parts {
-				inner := fresh()
-				_, _ = io.WriteString(whole, p)
-				_, _ = io.WriteString(inner, p)
-				outer.Write(inner.Sum(nil))
-			}
-			got, out := compute(rt, store, algorithm, "FULL_OBJECT", task)
-			if want := fmt.Sprintf("%X", whole.Sum(nil)); got.Hex != want || got.ETag != o.ETag {
-				rt.Errorf("%s: got %+v, want %s", algorithm, out, want)
-			}
-			if algorithm == "CRC64NVME" {
-				continue
-			}
-			got, out = compute(rt, store, algorithm, "COMPOSITE", task)
-			if want := fmt.Sprintf("%X", outer.Sum(nil)); got.Hex != want || got.ETag != o.ETag || got.Type != "COMPOSITE" {
-				rt.Errorf("%s of %d parts: got %+v, want %s", algorithm, len(parts), out, want)
-			}
+		algorithm := rapid.SampledFrom(slices.Sorted(maps.Keys(reference))).Draw(rt, "algorithm")
+		fresh := reference[algorithm]
+		whole, outer := fresh(), fresh()
+		for _, p := range parts {
+			inner := fresh()
+			_, _ = io.WriteString(whole, p)
+			_, _ = io.WriteString(inner, p)
+			outer.Write(inner.Sum(nil))
+		}
+		got, out := compute(rt, store, algorithm, "FULL_OBJECT", task)
+		if want := fmt.Sprintf("%X", whole.Sum(nil)); got.Hex != want || got.ETag != o.ETag {
+			rt.Errorf("%s: got %+v, want %s", algorithm, out, want)
+		}
+		if algorithm == "CRC64NVME" { // composite is not defined for it
+			return
+		}
+		got, out = compute(rt, store, algorithm, "COMPOSITE", task)
+		if want := fmt.Sprintf("%X", outer.Sum(nil)); got.Hex != want || got.ETag != o.ETag || got.Type != "COMPOSITE" {
+			rt.Errorf("%s of %d parts: got %+v, want %s", algorithm, len(parts), out, want)
 		}
 	})
 }

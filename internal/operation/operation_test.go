@@ -199,13 +199,17 @@ func TestTaggingReadBack(t *testing.T) {
 
 type nothing struct{}
 
-func (nothing) Do(_ context.Context, _ *objectstore.Request, res *objectstore.Result) {
+func (nothing) Do(_ context.Context, req *objectstore.Request, res *objectstore.Result) {
 	res.Status = 200
+	if req.OnBucket {
+		res.Body = []byte(lockEnabled)
+	}
 }
 
 func tasks() map[string]job.Operation {
 	return map[string]job.Operation{
 		"tag":   {S3PutObjectTagging: &job.S3PutObjectTagging{TagSet: []job.Tag{{Key: "k", Value: "v"}}}},
+		"hold":  hold(),
 		"untag": {S3DeleteObjectTagging: &job.S3DeleteObjectTagging{}},
 		"copy":  {S3PutObjectCopy: &job.S3PutObjectCopy{TargetResource: "arn:aws:s3:::dest", TargetKeyPrefix: "p", StorageClass: "STANDARD"}},
 	}
