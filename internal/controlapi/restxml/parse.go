@@ -2,6 +2,7 @@ package restxml
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -25,6 +26,14 @@ type element struct {
 // parse reads one document. Document type declarations, and so entities, are refused.
 func parse(data []byte) (*element, error) {
 	d := xml.NewDecoder(bytes.NewReader(bytes.TrimPrefix(data, []byte("\uFEFF"))))
+	var foreign error // the document says that it is not in UTF-8
+	d.CharsetReader = func(encoding string, _ io.Reader) (io.Reader, error) {
+		foreign = fmt.Errorf("the encoding is %q; only UTF-8 is understood", shorten(encoding))
+		return nil, foreign
+	}
+	if bytes.HasPrefix(data, []byte("\xFF\xFE")) || bytes.HasPrefix(data, []byte("\xFE\xFF")) {
+		return nil, errors.New("the encoding is UTF-16; only UTF-8 is understood")
+	}
 	var (
 		top   element // holds the root
 		open  = []*element{&top}
@@ -36,7 +45,7 @@ func parse(data []byte) (*element, error) {
 			break
 		}
 		if err != nil {
-			return nil, err
+			return nil, cmp.Or(foreign, err) // not what the decoder makes of it
 		}
 		in := open[len(open)-1]
 		switch token := token.(type) {
