@@ -216,6 +216,8 @@ func (g *generator) stringFor(name string) string {
 		return g.match(name, `[0-9]{12}`)
 	case name == "JobManifestLocation.ObjectArn":
 		return "arn:aws:s3:::b/" + g.text(name, 1, 200)
+	case name == "JobManifestLocation.ETag":
+		return g.match(name, `("|W/")?[!#-~é]{1,100}"?`)
 	case field == "Bucket", field == "SourceBucket", field == "TargetResource":
 		return "arn:aws:s3:::" + g.match(name, `[a-z][a-z0-9.-]{1,60}[a-z0-9]`)
 	case field == "KMSKeyArn", field == "KmsKeyArn":

@@ -90,10 +90,21 @@ func (c *checker) manifest(s *Spec) {
 		if _, _, ok := ObjectOf(m.Location.ObjectArn); !ok && s3Pattern().MatchString(m.Location.ObjectArn) {
 			c.addf("Manifest.Location.ObjectArn", "%q does not name an object; want arn:aws:s3:::<bucket>/<key>", shorten(m.Location.ObjectArn))
 		}
+		if etag := m.Location.ETag; etag != "" && !isETag(etag) {
+			// The text is AWS's (states.md section 7).
+			c.addf("Manifest.Location.ETag", "ETag format is invalid: %q", shorten(etag))
+		}
 	}
 	if s.ManifestGenerator != nil && s.ManifestGenerator.S3JobManifestGenerator != nil {
 		c.generator(s.ManifestGenerator.S3JobManifestGenerator)
 	}
+}
+
+// isETag reports whether s can be the ETag of an object (RFC 9110, entity-tag), with
+// or without what is around it: quotes, and the white space of a shell script.
+func isETag(s string) bool {
+	s = strings.Trim(strings.TrimPrefix(strings.TrimSpace(s), "W/"), `"`)
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == '"' || r == 0x7f })
 }
 
 func (c *checker) manifestSpec(m *ManifestSpec) {

@@ -71,6 +71,12 @@ func TestValidate(t *testing.T) {
 			s.Manifest.Location.ObjectArn = "arn:aws:s3:us-east-1:123456789012:accesspoint/ap/object/m.csv"
 		}, "Manifest.Location.ObjectArn: "},
 		"no etag":        {func(s *Spec) { s.Manifest.Location.ETag = "" }, "Manifest.Location.ETag: is required"},
+		"quotes only":    {func(s *Spec) { s.Manifest.Location.ETag = `W/""` }, "Manifest.Location.ETag: ETag format is invalid"},
+		"etag, space":    {func(s *Spec) { s.Manifest.Location.ETag = `"60e4 60c9"` }, "Manifest.Location.ETag: ETag format is invalid"},
+		"etag, line":     {func(s *Spec) { s.Manifest.Location.ETag = "60e4\n60c9" }, "Manifest.Location.ETag: ETag format is invalid"},
+		"etag, around":   {func(s *Spec) { s.Manifest.Location.ETag = `W/"60e4"` + "\n" }, ""},
+		"etag, quote":    {func(s *Spec) { s.Manifest.Location.ETag = `60e4"60c9` }, "Manifest.Location.ETag: ETag format is invalid"},
+		"etag, long":     {func(s *Spec) { s.Manifest.Location.ETag = strings.Repeat("e", 1025) }, "Manifest.Location.ETag: has 1025 characters"},
 		"report members": {func(s *Spec) { s.Report.Enabled = true }, "Report.Bucket: is required"},
 		"report": {func(s *Spec) {
 			s.Report = Report{Enabled: true, Bucket: "arn:aws:s3:::r", Format: ReportCSV, ReportScope: AllTasks}
