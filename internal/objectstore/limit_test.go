@@ -48,10 +48,11 @@ func TestConcurrencyFindsWhatAStoreCanBear(t *testing.T) {
 			wg.Wait()
 			got := store.Stats()
 			best := 200 * min(bears, 64) // in four seconds at 20 ms each
-			if share := float64(done.Load()) / float64(best); share < 0.6 || share > 1.01 {
+			t.Logf("bears %d: %d of %d, %+v", bears, done.Load(), best, got)
+			if share := float64(done.Load()) / float64(best); share < 0.7 || share > 1.01 {
 				t.Errorf("bears %d: %d requests, at best %d", bears, done.Load(), best)
 			}
-			if refused := float64(got.Throttled) / float64(got.Attempts); bears > 1 && refused > 0.1 || bears == 1 && refused > 0.5 {
+			if refused := float64(got.Throttled) / float64(got.Attempts); bears > 1 && refused > 0.2 || bears == 1 && refused > 0.5 {
 				t.Errorf("bears %d: %d of %d refused", bears, got.Throttled, got.Attempts)
 			}
 			if int64(got.Concurrency) > 2*bears+1 || got.Concurrency < 1 || got.MaxConcurrency != 64 || got.InFlight != 0 || got.Waiting != 0 {
