@@ -103,8 +103,10 @@ func (s *Scheduler) prepare(ctx context.Context, w *work) error {
 	if err != nil {
 		return err
 	}
+	w.limiter = objectstore.NewLimiter(limitsOf(j.Tags))
+	limited := store.Limited(w.limiter)
 	op, err := operation.New(j.Spec.Operation, operation.Env{
-		Client: run.NewClient(store, w.soft), Objects: store, Functions: s.config.Functions, Job: &j, Soft: w.soft,
+		Client: run.NewClient(limited, w.soft), Objects: limited, Functions: s.config.Functions, Job: &j, Soft: w.soft,
 	})
 	if err != nil {
 		return unsupported(err)
@@ -134,7 +136,18 @@ func (s *Scheduler) prepare(ctx context.Context, w *work) error {
 	return nil
 }
 
-func (s *Scheduler) reportOf(store *objectstore.Store, j *job.Job) *report.Writer {
+// limitsOf are the limits that the tags of a job set. They are for its tasks:
+// manifest and report are a handful of requests.
+func limitsOf(tags []job.Tag) objectstore.Limits {
+	o, _ := job.OptionsOf(tags) // the others were refused when they were set
+	return limits(o)
+}
+
+func limits(o job.Options) objectstore.Limits {
+	return objectstore.Limits{MaxConcurrency: o.MaxConcurrency, RequestsPerSecond: o.MaxRequestsPerSecond}
+}
+
+func (s *Scheduler) reportOf(store *objectstore.Access, j *job.Job) *report.Writer {
 	return report.NewWriter(store, j, report.Options{
 		JSONCopy: s.config.ReportJSON, SSE: s.config.ReportSSE,
 		TempDir: s.config.TempDir, MaxFileRows: s.config.ReportFileRows,

@@ -23,8 +23,9 @@ type Records interface {
 
 // Roles knows which roles jobs may be given.
 type Roles interface {
-	// Allowed returns a *job.DeniedError if jobs of account may not use role.
-	Allowed(account, role string) error
+	// Allowed returns a *job.DeniedError if jobs of account may not use role, or if
+	// who asks for it with ctx may not have them use it.
+	Allowed(ctx context.Context, account, role string) error
 }
 
 // Desk takes the orders of users: it creates jobs, shows them and changes what a
@@ -45,7 +46,7 @@ func NewDesk(records Records, roles Roles, logger *slog.Logger) *Desk {
 // client token made before: with the same request it answers that job's id, with
 // another job.ErrTokenReused. A role that may not be used is a *job.DeniedError.
 func (d *Desk) Create(ctx context.Context, account, region string, spec job.Spec) (string, error) {
-	if err := d.roles.Allowed(account, spec.RoleArn); err != nil {
+	if err := d.roles.Allowed(ctx, account, spec.RoleArn); err != nil {
 		return "", err
 	}
 	print, err := fingerprint(&spec)

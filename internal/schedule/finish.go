@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"stevedore/internal/job"
@@ -99,6 +100,9 @@ func thresholdReason() job.FailureReason {
 func (s *Scheduler) end(ctx context.Context, t turn, j *job.Job, to job.Status) error {
 	if j.Spec.Report.Enabled && j.Tally != nil && j.Tally.Executed() > 0 {
 		store, err := s.stores.Store(ctx, j.Account, j.Spec.RoleArn)
+		if gone, is := errors.AsType[*job.FailedError](err); is {
+			return s.endWithoutReport(ctx, j, to, gone.Reason)
+		}
 		if err != nil {
 			return err
 		}
@@ -121,6 +125,24 @@ func (s *Scheduler) end(ctx context.Context, t turn, j *job.Job, to job.Status) 
 	}
 	_, err := s.change(ctx, j.Account, j.ID, func(j *job.Job) error {
 		j.Become(to, time.Now())
+		return nil
+	})
+	return err
+}
+
+// endWithoutReport ends a job whose report nobody may write any more: the role it
+// would be written with is gone. What lies in the report bucket stays there.
+func (s *Scheduler) endWithoutReport(ctx context.Context, j *job.Job, to job.Status, reason job.FailureReason) error {
+	s.logger.Warn("report cannot be written", slog.String("job_id", j.ID), slog.String("reason", reason.FailureReason))
+	_, err := s.change(ctx, j.Account, j.ID, func(j *job.Job) error {
+		if !slices.Contains(j.FailureReasons, reason) {
+			j.FailureReasons = append(j.FailureReasons, reason)
+		}
+		if to == job.Complete {
+			j.Become(job.Failing, time.Now()) // from where it comes here once more
+		} else {
+			j.Become(to, time.Now())
+		}
 		return nil
 	})
 	return err

@@ -26,9 +26,10 @@ import (
 	"stevedore/internal/run"
 )
 
-// Stores finds the object store, with the credentials, that a role stands for.
+// Stores finds what a role may reach, with the credentials it has there. A
+// *job.FailedError means that the role is no more.
 type Stores interface {
-	Store(ctx context.Context, account, role string) (*objectstore.Store, error)
+	Store(ctx context.Context, account, role string) (*objectstore.Access, error)
 }
 
 // Config bounds what one node does at once. Zero values mean the defaults.
@@ -110,7 +111,8 @@ const (
 // work is what this node does for one job.
 type work struct {
 	job     job.Job
-	shared  *run.Job // for chunks; nil until the first is claimed
+	shared  *run.Job             // for chunks; nil until the first is claimed
+	limiter *objectstore.Limiter // of the tasks of shared
 	soft    context.Context
 	drain   context.CancelCauseFunc // ends soft: take no more rows
 	chunks  int                     // chunks running here
@@ -294,6 +296,7 @@ func (s *Scheduler) react(hard context.Context, w *work, j *job.Summary) {
 	if w.shared == nil {
 		return
 	}
+	w.limiter.Set(limits(j.Options)) // its tags may have changed
 	select {
 	case <-w.tripped:
 		if j.Status == job.Active {

@@ -39,6 +39,7 @@ type world struct {
 	objects     objectstore.Config
 	credentials aws.CredentialsProvider
 	jobs        int
+	roleGone    bool // for the next node
 
 	*node // the one that is up
 }
@@ -55,11 +56,19 @@ type node struct {
 
 type roles struct{}
 
-func (roles) Allowed(string, string) error { return nil }
+func (roles) Allowed(context.Context, string, string) error { return nil }
 
-type stores struct{ one *objectstore.Store }
+type stores struct {
+	one  *objectstore.Store
+	gone bool // the role is not in the configuration any more
+}
 
-func (s stores) Store(context.Context, string, string) (*objectstore.Store, error) { return s.one, nil }
+func (s stores) Store(context.Context, string, string) (*objectstore.Access, error) {
+	if s.gone {
+		return nil, &job.FailedError{Reason: job.Fail("RoleGone", "The role is gone.")}
+	}
+	return objectstore.NewAccess(s.one, nil)
+}
 
 // newWorld returns a world with buckets data, manifests and reports, and no node.
 func newWorld(t *testing.T) *world {
@@ -110,7 +119,7 @@ func (w *world) run() *world {
 	w.join()
 	ctx, stop := context.WithCancel(context.WithoutCancel(w.t.Context()))
 	w.stop = stop
-	scheduler := schedule.New(w.config, w.store, w.member, stores{w.node.objects})
+	scheduler := schedule.New(w.config, w.store, w.member, stores{w.node.objects, w.roleGone})
 	w.running.Go(func() { _ = scheduler.Run(ctx) })
 	return w
 }

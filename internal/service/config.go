@@ -3,25 +3,20 @@ package service
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
-	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"go.yaml.in/yaml/v3"
 
 	"stevedore/internal/lambda"
-	"stevedore/internal/objectstore"
 	"stevedore/internal/run"
 	"stevedore/internal/schedule"
 )
@@ -38,8 +33,17 @@ type Config struct {
 	Account string `yaml:"account"`
 	// Keys are the access keys that may call the API. None: see FromEnv.
 	Keys []Key `yaml:"keys"`
-	// Store is the object store that every role stands for.
+	// Store is the store that a role has which names none, and every role where no
+	// roles are configured. Where a store is named, it is "default".
 	Store Store `yaml:"store"`
+	// Stores are more of them, by name.
+	Stores map[string]Store `yaml:"stores"`
+	// Buckets says which store has a bucket, by its name or a pattern with *, for
+	// buckets that are not in the store of the job's role.
+	Buckets map[string]string `yaml:"buckets"`
+	// Roles are the roles that jobs may be given. None: every role of an account
+	// that has keys, and all of them mean Store and Buckets.
+	Roles []Role `yaml:"roles"`
 	// Functions are what LambdaInvoke can call beside the built-in ones, by name.
 	Functions lambda.Config `yaml:"functions"`
 	// ReportJSON writes report.json, identical to manifest.json, beside it:
@@ -67,30 +71,16 @@ type Config struct {
 
 // Key is an access key of the API and the account it acts for.
 type Key struct {
-	AccessKey    string `yaml:"access_key"`
-	SecretKey    string `yaml:"secret_key"`
-	SessionToken string `yaml:"session_token"`
-	Account      string `yaml:"account"` // default: Config.Account
+	AccessKey        string `yaml:"access_key"`
+	SecretKey        string `yaml:"secret_key"`
+	SecretKeyFile    string `yaml:"secret_key_file"` // read once, in place of SecretKey
+	SessionToken     string `yaml:"session_token"`
+	SessionTokenFile string `yaml:"session_token_file"`
+	Account          string `yaml:"account"` // default: Config.Account
 }
 
 // LogValue keeps the secrets out of logs.
 func (k Key) LogValue() slog.Value { return slog.StringValue(k.AccessKey) }
-
-// Store says where the objects are and who asks for them.
-type Store struct {
-	Endpoint       string        `yaml:"endpoint"` // URL; empty: AWS_ENDPOINT_URL_S3, else AWS itself
-	Region         string        `yaml:"region"`
-	AccessKey      string        `yaml:"access_key"` // empty: the AWS credential chain
-	SecretKey      string        `yaml:"secret_key"`
-	SessionToken   string        `yaml:"session_token"`
-	VirtualHost    bool          `yaml:"virtual_host"`    // bucket in the host name instead of the path
-	MaxConcurrency int           `yaml:"max_concurrency"` // requests of tasks in flight
-	AttemptTimeout time.Duration `yaml:"attempt_timeout"`
-	MaxAttempts    int           `yaml:"max_attempts"`
-}
-
-// LogValue keeps the secrets out of logs.
-func (s Store) LogValue() slog.Value { return slog.StringValue(s.Endpoint) }
 
 // Default returns the configuration that an empty file means.
 func Default() Config {
@@ -103,7 +93,12 @@ func (c *Config) fill() {
 	c.Listen = cmp.Or(c.Listen, "127.0.0.1:9700")
 	c.DataDir = cmp.Or(c.DataDir, "stevedore-data")
 	c.Account = cmp.Or(c.Account, "123456789012")
-	c.Store.MaxConcurrency = cmp.Or(c.Store.MaxConcurrency, 64)
+	c.Store.fill()
+	c.Stores = maps.Clone(c.Stores)
+	for name, s := range c.Stores {
+		s.fill()
+		c.Stores[name] = s
+	}
 	c.ReportSSE = cmp.Or(c.ReportSSE, "AES256")
 	c.ConfirmationTimeout = cmp.Or(c.ConfirmationTimeout, 30*24*time.Hour)
 	c.Retention = cmp.Or(c.Retention, 90*24*time.Hour)
@@ -144,7 +139,7 @@ func LoadConfig(path string) (Config, error) {
 // Validate returns every problem of c, joined.
 func (c *Config) Validate() error {
 	var errs []error
-	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	bad := report(func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) })
 	account := regexp.MustCompile(`^\d{12}$`)
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		bad("listen: %w", err)
@@ -158,7 +153,7 @@ func (c *Config) Validate() error {
 	seen := map[string]bool{}
 	for i, k := range c.Keys {
 		switch {
-		case k.AccessKey == "" || k.SecretKey == "":
+		case k.AccessKey == "" || k.SecretKey+k.SecretKeyFile == "":
 			bad("keys[%d]: access_key and secret_key are required", i)
 		case seen[k.AccessKey]:
 			bad("keys[%d]: access_key %s is there twice", i, k.AccessKey)
@@ -167,17 +162,12 @@ func (c *Config) Validate() error {
 		if !account.MatchString(k.Account) {
 			bad("keys[%d]: account %q is not a 12-digit account id", i, k.Account)
 		}
+		checkSecret(fmt.Sprintf("keys[%d].secret_key", i), k.SecretKey, k.SecretKeyFile, bad)
+		checkSecret(fmt.Sprintf("keys[%d].session_token", i), k.SessionToken, k.SessionTokenFile, bad)
 	}
-	if c.Store.Endpoint != "" {
-		if u, err := url.Parse(c.Store.Endpoint); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" {
-			bad("store.endpoint: %q is not an endpoint such as https://s3.example.com", c.Store.Endpoint)
-		}
-	}
+	c.checkStores(bad)
 	if c.ReportSSE != "AES256" && c.ReportSSE != "none" {
 		bad("report_sse: %q is neither AES256 nor none", c.ReportSSE)
-	}
-	if (c.Store.AccessKey == "") != (c.Store.SecretKey == "") {
-		bad("store: access_key and secret_key must be given together")
 	}
 	if err := c.Functions.Validate(); err != nil {
 		bad("functions: %w", err)
@@ -186,9 +176,6 @@ func (c *Config) Validate() error {
 		name  string
 		value int64
 	}{
-		{"store.max_concurrency", int64(c.Store.MaxConcurrency)},
-		{"store.max_attempts", int64(c.Store.MaxAttempts)},
-		{"store.attempt_timeout", int64(c.Store.AttemptTimeout)},
 		{"confirmation_timeout", int64(c.ConfirmationTimeout)},
 		{"retention", int64(c.Retention)},
 		{"chunks", int64(c.Chunks)},
@@ -205,28 +192,6 @@ func (c *Config) Validate() error {
 // ErrNoCredentials: nothing says who may call the API.
 var ErrNoCredentials = errors.New("no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name store and keys in a configuration file")
 
-// objects returns the configuration of the object store: what c says, and for
-// what it does not say the environment, as every AWS tool reads it.
-func (c *Config) objects(ctx context.Context) (objectstore.Config, error) {
-	o, err := objectstore.ConfigFromEnv(ctx)
-	if err != nil {
-		return o, fmt.Errorf("object store: %w", err)
-	}
-	o.Endpoint = cmp.Or(c.Store.Endpoint, o.Endpoint)
-	o.Region = cmp.Or(c.Store.Region, o.Region)
-	if c.Store.AccessKey != "" {
-		o.Credentials = aws.NewCredentialsCache(credentials.NewStaticCredentialsProvider(c.Store.AccessKey, c.Store.SecretKey, c.Store.SessionToken))
-	}
-	if o.Credentials == nil {
-		return o, ErrNoCredentials
-	}
-	o.VirtualHost = c.Store.VirtualHost
-	o.MaxConcurrency = c.Store.MaxConcurrency
-	o.AttemptTimeout = c.Store.AttemptTimeout
-	o.MaxAttempts = c.Store.MaxAttempts
-	return o, nil
-}
-
 // schedule returns the configuration of the scheduler.
 func (c *Config) schedule() schedule.Config {
 	sse := c.ReportSSE
@@ -241,9 +206,25 @@ func (c *Config) schedule() schedule.Config {
 		Grace:      c.ShutdownGrace,
 		Logger:     c.Logger,
 		Run: run.Config{
-			Workers:      c.Store.MaxConcurrency,
+			Workers:      c.workers(),
 			SegmentEvery: c.SegmentInterval,
 			Logger:       c.Logger,
 		},
 	}
+}
+
+// workers is how many tasks of a chunk may be in flight: what the store that may be
+// pressed hardest can take.
+func (c *Config) workers() int {
+	n := 1
+	for _, r := range c.roleList() {
+		for _, name := range c.reach(&r) {
+			s, named := c.Stores[name]
+			if !named {
+				s = c.Store
+			}
+			n = max(n, s.MaxConcurrency)
+		}
+	}
+	return n
 }

@@ -8,7 +8,7 @@ import "context"
 func (s *Service) Abandon() {
 	s.stopOnce.Do(func() {
 		s.stopErr = s.store.Close()
-		s.objects.Close()
+		s.roles.close()
 		s.stopWork()
 		s.workers.Wait()
 		s.server.Close()

@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+
 	"stevedore/internal/controlapi"
-	"stevedore/internal/job"
-	"stevedore/internal/objectstore"
 )
 
 // keyTable is the access keys that may call the API.
@@ -19,38 +19,30 @@ func (t keyTable) Lookup(accessKey string) (controlapi.Key, bool) {
 }
 
 // keys returns the keys of the configuration. Without any, the API accepts
-// exactly the key pair the process was started with.
-func (c *Config) keys(ctx context.Context, objects objectstore.Config) (keyTable, error) {
+// exactly the key pair that own gives, which is that of the default store.
+func (c *Config) keys(ctx context.Context, own aws.CredentialsProvider) (keyTable, error) {
 	t := keyTable{}
-	for _, k := range c.Keys {
-		t[k.AccessKey] = controlapi.Key{Secret: k.SecretKey, SessionToken: k.SessionToken, Account: k.Account}
+	for i, k := range c.Keys {
+		secretKey, err := secret(k.SecretKey, k.SecretKeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("keys[%d].secret_key_file: %w", i, err)
+		}
+		token, err := secret(k.SessionToken, k.SessionTokenFile)
+		if err != nil {
+			return nil, fmt.Errorf("keys[%d].session_token_file: %w", i, err)
+		}
+		t[k.AccessKey] = controlapi.Key{Secret: secretKey, SessionToken: token, Account: k.Account}
 	}
 	if len(t) > 0 {
 		return t, nil
 	}
-	own, err := objects.Credentials.Retrieve(ctx)
+	if own == nil {
+		return nil, ErrNoCredentials
+	}
+	pair, err := own.Retrieve(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%w (%w)", ErrNoCredentials, err)
 	}
-	t[own.AccessKeyID] = controlapi.Key{Secret: own.SecretAccessKey, SessionToken: own.SessionToken, Account: c.Account}
+	t[pair.AccessKeyID] = controlapi.Key{Secret: pair.SecretAccessKey, SessionToken: pair.SessionToken, Account: c.Account}
 	return t, nil
-}
-
-// oneStore lets every role of a known account stand for the one object store.
-type oneStore struct {
-	keys  keyTable
-	store *objectstore.Store
-}
-
-// Allowed returns a *job.DeniedError unless role belongs to account.
-func (o oneStore) Allowed(account, role string) error {
-	if job.AccountOfRole(role) != account {
-		return &job.DeniedError{Message: "Cross-account pass role is not allowed"}
-	}
-	return nil
-}
-
-// Store returns the store.
-func (o oneStore) Store(context.Context, string, string) (*objectstore.Store, error) {
-	return o.store, nil
 }

@@ -28,7 +28,7 @@ type Service struct {
 	config    Config
 	logger    *slog.Logger
 	store     *jobstore.Store
-	objects   *objectstore.Store
+	roles     *roles
 	functions *lambda.Functions
 	server    *http.Server
 	address   string
@@ -73,18 +73,22 @@ func Start(ctx context.Context, c Config) (_ *Service, err error) {
 	undo = append(undo, func() { listener.Close() })
 	s.address = listener.Addr().String()
 
-	objects, err := c.objects(ctx)
+	environment, err := objectstore.ConfigFromEnv(ctx)
 	if err != nil {
-		return nil, err
-	}
-	keys, err := c.keys(ctx, objects)
-	if err != nil {
-		return nil, err
-	}
-	if s.objects, err = objectstore.New(objects); err != nil {
 		return nil, fmt.Errorf("object store: %w", err)
 	}
-	undo = append(undo, s.objects.Close)
+	_, objects, err := c.describe(defaultStore, environment)
+	if err != nil {
+		return nil, fmt.Errorf("object store: %w", err)
+	}
+	keys, err := c.keys(ctx, objects.Credentials)
+	if err != nil {
+		return nil, err
+	}
+	if s.roles, err = c.openRoles(environment); err != nil {
+		return nil, fmt.Errorf("object store: %w", err)
+	}
+	undo = append(undo, s.roles.close)
 	s.functions, err = lambda.New(c.Functions, lambda.Options{Credentials: objects.Credentials, Region: objects.Region, Logger: c.Logger})
 	if err != nil {
 		return nil, err
@@ -107,14 +111,14 @@ func Start(ctx context.Context, c Config) (_ *Service, err error) {
 		stopWork()
 		return nil, fmt.Errorf("join: %w", err)
 	}
-	roles := oneStore{keys: keys, store: s.objects}
-	s.workers.Go(func() { s.schedule(work, node, roles) })
+	s.workers.Go(func() { s.schedule(work, node) })
 	keeper := schedule.NewKeeper(s.store, schedule.Terms{Confirmation: c.ConfirmationTimeout, Retention: c.Retention}, c.Logger)
 	s.workers.Go(func() { keeper.Run(work) })
 
-	desk := schedule.NewDesk(s.store, roles, c.Logger)
+	desk := schedule.NewDesk(s.store, s.roles, c.Logger)
+	api := identified(controlapi.New(controlapi.Config{Jobs: desk, Keys: keys, Logger: c.Logger}), keys)
 	s.server = &http.Server{
-		Handler:           s.routes(controlapi.New(controlapi.Config{Jobs: desk, Keys: keys, Logger: c.Logger})),
+		Handler:           s.routes(api),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       time.Minute,
 		IdleTimeout:       2 * time.Minute,
@@ -149,11 +153,11 @@ func (e *DataError) Error() string { return "data directory: " + e.Err.Error() }
 func (e *DataError) Unwrap() error { return e.Err }
 
 // schedule runs the scheduler, as a new node each time the lease is lost.
-func (s *Service) schedule(ctx context.Context, node *jobstore.Node, roles oneStore) {
+func (s *Service) schedule(ctx context.Context, node *jobstore.Node) {
 	for {
 		config := s.config.schedule()
 		config.Functions = s.functions
-		err := schedule.New(config, s.store, node, roles).Run(ctx)
+		err := schedule.New(config, s.store, node, s.roles).Run(ctx)
 		leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		if err := node.Leave(leave); err != nil {
 			s.logger.Debug("node has not left", slog.Any("err", err))
@@ -211,7 +215,7 @@ func (s *Service) Stop(ctx context.Context) error {
 		}
 		s.serving.Wait()
 		s.functions.Close()
-		s.objects.Close()
+		s.roles.close()
 		s.stopErr = errors.Join(err, s.store.Close())
 		s.end(nil)
 	})
