@@ -123,6 +123,8 @@ func New(op job.Operation, env Env) (Operation, error) {
 		return newChecksum(op.S3ComputeObjectChecksum, env), nil
 	case op.S3PutObjectCopy != nil:
 		return newCopy(op.S3PutObjectCopy, env), nil
+	case op.S3UpdateObjectEncryption != nil:
+		return newUpdateEncryption(op.S3UpdateObjectEncryption.ObjectEncryption, env)
 	case op.LambdaInvoke != nil:
 		return newLambda(op.LambdaInvoke, env)
 	default:

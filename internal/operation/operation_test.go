@@ -25,7 +25,6 @@ func TestUnsupported(t *testing.T) {
 	t.Parallel()
 	for _, op := range []job.Operation{
 		{S3ReplicateObject: &job.S3ReplicateObject{}},
-		{S3UpdateObjectEncryption: &job.S3UpdateObjectEncryption{}},
 	} {
 		o, err := operation.New(op, operation.Env{Client: new(recorder)})
 		if e, ok := errors.AsType[*operation.UnsupportedError](err); !ok || e.Name != op.Name() || o != nil {

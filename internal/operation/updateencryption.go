@@ -1,0 +1,222 @@
+package operation
+
+import (
+	"context"
+	"encoding/xml"
+	"net/http"
+	"strconv"
+
+	"stevedore/internal/job"
+	"stevedore/internal/objectstore"
+)
+
+// updateEncryption has every object encrypted with another KMS key: PUT
+// ?encryption (operations.md section 10). Most stores take that for the object's
+// new content, so it is sent only where a probe has shown that it is understood.
+// Elsewhere the object is copied onto itself, as far as a copy can do the same.
+type updateEncryption struct {
+	env       Env
+	req       objectstore.Request // all but bucket, key and version
+	recipe    recipe              // of the copy
+	key       string
+	bucketKey bool
+	buckets   buckets[encrypting]
+}
+
+func newUpdateEncryption(p *job.ObjectEncryption, env Env) (Operation, error) {
+	if p == nil || p.SSEKMS == nil {
+		return nil, refuse("InvalidRequest", "S3UpdateObjectEncryption needs a key")
+	}
+	o := &updateEncryption{env: env, key: p.SSEKMS.KMSKeyArn}
+	o.bucketKey = p.SSEKMS.BucketKeyEnabled != nil && *p.SSEKMS.BucketKeyEnabled
+	d := newDocument("ObjectEncryption")
+	d.WriteString("<SSE-KMS>")
+	d.text("KMSKeyArn", o.key)
+	if p.SSEKMS.BucketKeyEnabled != nil {
+		d.text("BucketKeyEnabled", strconv.FormatBool(o.bucketKey))
+	}
+	d.WriteString("</SSE-KMS>")
+	o.req = objectstore.Request{Method: http.MethodPut, Query: "encryption", Body: d.body("ObjectEncryption")}
+	o.recipe = recipe{
+		content: true, redirect: true, class: true, tags: true,
+		headers: []objectstore.Header{
+			{Name: "x-amz-server-side-encryption", Value: "aws:kms"},
+			{Name: "x-amz-server-side-encryption-aws-kms-key-id", Value: o.key},
+			{Name: "x-amz-server-side-encryption-bucket-key-enabled", Value: strconv.FormatBool(o.bucketKey)},
+		},
+	}
+	return o, nil
+}
+
+// Do implements Operation.
+func (o *updateEncryption) Do(ctx context.Context, t *Task, s *Scratch, out *job.Outcome) error {
+	way, err := o.buckets.get(ctx, t.Bucket, func(ctx context.Context) (*encrypting, error) { return o.ask(ctx, t.Bucket) })
+	switch {
+	case err != nil:
+		x := transfer{}
+		if err := x.end(ctx, "", 0, 1, err, out); err != nil {
+			return err
+		}
+		out.Message = oneLine("cannot tell whether the store knows UpdateObjectEncryption: " + out.Message)
+		return nil
+	case *way == byUpdate:
+		s.req = o.req
+		s.req.Bucket, s.req.Key, s.req.VersionID = t.Bucket, t.Key, t.VersionID
+		return s.do(ctx, o.env.Client, out)
+	case *way == byCopy:
+		return o.copy(ctx, t, out)
+	}
+	*out = outcomeOfError(unable(t.Bucket))
+	return nil
+}
+
+// copy copies the object onto itself.
+func (o *updateEncryption) copy(ctx context.Context, t *Task, out *job.Outcome) error {
+	ctx, cancel := o.env.untilDrained(ctx)
+	defer cancel()
+	x := &transfer{env: &o.env, client: o.env.Client, recipe: &o.recipe, from: sourceOf(t)}
+	x.to = objectstore.Object{Bucket: x.from.Bucket, Key: x.from.Key}
+	way, parts, err := o.onto(ctx, x)
+	return x.end(ctx, way, parts, 1, err, out)
+}
+
+const maxCopy = 5 << 30 // bytes that S3 copies with one request
+
+func (o *updateEncryption) onto(ctx context.Context, x *transfer) (way string, parts int, err error) {
+	head, err := objectstore.HeadFull(ctx, x.client, x.from)
+	if err != nil {
+		return "", 0, named(err, x.from.VersionID)
+	}
+	if o.encrypted(head.Header) && (head.Get("x-amz-server-side-encryption-bucket-key-enabled") == "true") == o.bucketKey {
+		return "encrypted like that already", 0, nil
+	}
+	if err := o.allowed(ctx, x, &head); err != nil {
+		return "", 0, err
+	}
+	// From here on the object is what is current: a copy of a version that is not
+	// any more would undo what came after it. The ETag makes sure.
+	x.from.VersionID, x.from.ETag = "", head.ETag
+	grants, err := grantsOf(ctx, x.client, x.from)
+	if err != nil {
+		return "", 0, err
+	}
+	r := o.recipe
+	r.headers = append(grants, r.headers...)
+	x.recipe = &r
+	way = "re-encrypted by copy"
+	large := head.Size > maxCopy
+	if !large {
+		large, err = o.copyOnto(ctx, x, &head)
+	}
+	if large {
+		way = "re-encrypted by multipart copy"
+		parts, err = x.inParts(ctx)
+	}
+	if err == nil {
+		err = o.verify(ctx, x)
+	}
+	return way, parts, err
+}
+
+// allowed refuses what UpdateObjectEncryption refuses, and old versions: a copy
+// cannot take the place of one. An object that its store does not call encrypted
+// is taken: with these stores none is.
+func (o *updateEncryption) allowed(ctx context.Context, x *transfer, head *objectstore.Head) error {
+	switch {
+	case head.Get("x-amz-object-lock-mode") != "" || head.Get("x-amz-object-lock-legal-hold") == "ON":
+		return x.refusal(http.StatusForbidden, "AccessDenied", "Access Denied because object protected by object lock.")
+	case head.Get("x-amz-server-side-encryption") == "aws:kms:dsse" || head.Get("x-amz-server-side-encryption-customer-algorithm") != "":
+		return x.refusal(http.StatusBadRequest, "InvalidRequest", "Only objects with SSE-S3 or SSE-KMS can be encrypted with another key.")
+	case x.from.VersionID == "":
+		return nil
+	}
+	current, err := objectstore.HeadFull(ctx, x.client, objectstore.Object{Bucket: x.from.Bucket, Key: x.from.Key})
+	if err != nil && !objectstore.NotFound(err) {
+		return err
+	}
+	if err != nil || current.VersionID != x.from.VersionID && (current.VersionID != "" || x.from.VersionID != "null") {
+		return x.refusal(http.StatusNotImplemented, "NotImplemented",
+			"The store knows no UpdateObjectEncryption, and only the current version can be encrypted again by a copy.")
+	}
+	return nil
+}
+
+// copyOnto copies with one request. large says that the store wants it in parts.
+func (o *updateEncryption) copyOnto(ctx context.Context, x *transfer, head *objectstore.Head) (large bool, err error) {
+	req := objectstore.Request{
+		Method: http.MethodPut, Bucket: x.to.Bucket, Key: []byte(x.to.Key), ErrorIn200: true,
+		Timeout: objectstore.CopyTimeout(head.Size),
+	}
+	req.Headers = append(req.Headers, x.recipe.headers...)
+	req.Headers = append(req.Headers,
+		objectstore.Header{Name: copySource, Value: objectstore.CopySource(x.from.Bucket, []byte(x.from.Key), nil)},
+		objectstore.Header{Name: copySource + "-if-match", Value: `"` + head.ETag + `"`})
+	for _, name := range []string{"x-amz-storage-class", "x-amz-website-redirect-location"} {
+		if value := head.Get(name); value != "" {
+			req.Headers = append(req.Headers, objectstore.Header{Name: name, Value: value})
+		}
+	}
+	var res objectstore.Result
+	x.client.Do(ctx, &req, &res)
+	switch {
+	case tooLarge(&res):
+		return true, nil
+	case !res.OK():
+		return false, &resultError{res}
+	}
+	return false, nil
+}
+
+// verify looks whether the object is encrypted now.
+func (o *updateEncryption) verify(ctx context.Context, x *transfer) error {
+	head, err := objectstore.HeadFull(ctx, x.client, x.to)
+	if err != nil {
+		return err
+	}
+	if !o.encrypted(head.Header) {
+		return x.refusal(http.StatusInternalServerError, codeVerification, "The store has copied the object, but does not say that it is encrypted with the key.")
+	}
+	return nil
+}
+
+// grantsOf are headers that give a copy the ACL of an object. There are none if
+// nobody but the owner has been granted anything: so it is for any copy.
+func grantsOf(ctx context.Context, c Client, o objectstore.Object) (headers, error) {
+	document, err := objectstore.GetACL(ctx, c, o)
+	if e, ok := asStoreError(err); ok && (e.Status == http.StatusNotImplemented || e.Status == http.StatusMethodNotAllowed || e.Status == http.StatusBadRequest) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var acl struct {
+		XMLName xml.Name `xml:"AccessControlPolicy"`
+		Owner   struct{ ID string }
+		Grants  []struct {
+			Grantee    struct{ ID, URI, EmailAddress string }
+			Permission job.Permission
+		} `xml:"AccessControlList>Grant"`
+	}
+	if xml.Unmarshal(document, &acl) != nil {
+		return nil, nil //nolint:nilerr // a store that answers something else knows no ACLs
+	}
+	var grants []job.Grant
+	others := false
+	for _, g := range acl.Grants {
+		who := &job.Grantee{TypeIdentifier: job.GranteeID, Identifier: g.Grantee.ID}
+		switch {
+		case g.Grantee.URI != "":
+			who = &job.Grantee{TypeIdentifier: job.GranteeURI, Identifier: g.Grantee.URI}
+		case g.Grantee.EmailAddress != "":
+			who = &job.Grantee{TypeIdentifier: job.GranteeEmail, Identifier: g.Grantee.EmailAddress}
+		}
+		others = others || g.Permission != job.PermissionFullControl || who.Identifier != acl.Owner.ID
+		grants = append(grants, job.Grant{Grantee: who, Permission: g.Permission})
+	}
+	if !others {
+		return nil, nil
+	}
+	var h headers
+	h.grants(grants)
+	return h, nil
+}
