@@ -1,10 +1,17 @@
 package objectstore_test
 
 import (
+	"bytes"
+	"io"
+	"log/slog"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"stevedore/internal/objectstore"
@@ -33,7 +40,7 @@ func TestConfigFromEnv(t *testing.T) {
 		t.Helper()
 		t.Run("", func(t *testing.T) {
 			setEnv(t, env)
-			cfg, err := objectstore.ConfigFromEnv(t.Context())
+			cfg, err := objectstore.ConfigFromEnv(t.Context(), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -74,7 +81,7 @@ s3 =
 func TestConfigFromEnvTrustsABundle(t *testing.T) {
 	dir := t.TempDir()
 	setEnv(t, map[string]string{"AWS_CA_BUNDLE": filepath.Join(dir, "missing.pem")})
-	if _, err := objectstore.ConfigFromEnv(t.Context()); err == nil {
+	if _, err := objectstore.ConfigFromEnv(t.Context(), nil); err == nil {
 		t.Error("missing bundle is accepted")
 	}
 	empty := filepath.Join(dir, "empty.pem")
@@ -82,7 +89,62 @@ func TestConfigFromEnvTrustsABundle(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("AWS_CA_BUNDLE", empty)
-	if _, err := objectstore.ConfigFromEnv(t.Context()); err == nil {
+	if _, err := objectstore.ConfigFromEnv(t.Context(), nil); err == nil {
 		t.Error("bundle without a certificate is accepted")
+	}
+}
+
+// TestMachineIsAskedLast has a machine that knows a region and, in its second way of asking, credentials.
+func TestMachineIsAskedLast(t *testing.T) {
+	var mu sync.Mutex
+	var asked []string
+	machine := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		asked = append(asked, r.URL.Path)
+		switch name, ok := strings.CutPrefix(r.URL.Path, "/latest/meta-data/iam/security-credentials"); {
+		case !ok:
+			w.WriteHeader(http.StatusForbidden)
+		case strings.Trim(name, "/") == "":
+			_, _ = io.WriteString(w, "role")
+		default:
+			_, _ = io.WriteString(w, `{"Code": "Success", "AccessKeyId": "MACHINE", "SecretAccessKey": "secret", "Token": "t", "Expiration": "2099-01-01T00:00:00Z"}`)
+		}
+	}))
+	t.Cleanup(machine.Close)
+	paths := func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(asked)
+	}
+	read := func(more map[string]string) (key, log string) {
+		t.Helper()
+		setEnv(t, map[string]string{"AWS_EC2_METADATA_SERVICE_ENDPOINT": machine.URL, "AWS_EC2_METADATA_DISABLED": "", "AWS_DEFAULTS_MODE": "auto"})
+		for name, value := range more {
+			t.Setenv(name, value)
+		}
+		var out bytes.Buffer
+		cfg, err := objectstore.ConfigFromEnv(t.Context(), slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if paths() != nil {
+			t.Errorf("asked for %q before credentials were needed", paths())
+		}
+		keys, err := cfg.Credentials.Retrieve(t.Context())
+		if err != nil || cfg.Region != "" {
+			t.Errorf("region %q, %v", cfg.Region, err)
+		}
+		return keys.AccessKeyID, out.String()
+	}
+	if key, log := read(map[string]string{"AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "secret"}); key != "AKID" || log != "" || paths() != nil {
+		t.Errorf("with keys in the environment: key %s, asked for %q, logged %s", key, paths(), log)
+	}
+	key, log := read(map[string]string{"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""})
+	if key != "MACHINE" || slices.ContainsFunc(paths(), func(path string) bool { return strings.Contains(path, "region") }) {
+		t.Errorf("key %s, asked for %q", key, paths())
+	}
+	if !strings.Contains(log, "level=DEBUG") || !strings.Contains(log, "IMDSv1") { // it has no tokens
+		t.Errorf("logged %q", log)
 	}
 }

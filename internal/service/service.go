@@ -73,7 +73,7 @@ func Start(ctx context.Context, c Config) (_ *Service, err error) {
 	undo = append(undo, func() { listener.Close() })
 	s.address = listener.Addr().String()
 
-	environment, err := objectstore.ConfigFromEnv(ctx)
+	environment, err := objectstore.ConfigFromEnv(ctx, c.Logger)
 	if err != nil {
 		return nil, fmt.Errorf("object store: %w", err)
 	}
