@@ -61,6 +61,9 @@ func TestOperationsThatSet(t *testing.T) {
 		if j.Status != want {
 			t.Fatalf("%+v ended %s: %+v", op, j.Status, j.FailureReasons)
 		}
+		if aws.ToInt64(j.ProgressSummary.TotalNumberOfTasks) == 0 {
+			return j, nil // refused before any task: no report
+		}
 		return j, o.report(t, "reports", "r", *out.JobId)
 	}
 	// all runs a job whose tasks succeed with a message.

@@ -119,6 +119,9 @@ func (j *Job) Become(t Status, now time.Time) bool {
 type Plan struct {
 	Tasks int64 // rows of the manifest: one task each
 	Bytes int64 // size of the manifest object
+	// Bucket is that of the first row, where what an operation needs of a bucket is
+	// looked at before any task runs. Rows may name others.
+	Bucket string `json:",omitzero"`
 	// ETag and VersionID pin the manifest on every later read. VersionID is
 	// empty in buckets without versions.
 	ETag      string
@@ -131,6 +134,7 @@ type Checkpoint struct {
 	Rows      int64  // in them; the row the next chunk starts at
 	Offset    int64  // byte in the manifest object just after the last row
 	Line      int64  // number, from 1, of the line at Offset
+	Bucket    string // of the first row
 	ETag      string // of the manifest object, pinned when planning began
 	VersionID string `json:",omitzero"` // likewise; empty in a bucket without versions
 	Size      int64  // bytes of the manifest object

@@ -22,15 +22,7 @@ type Ownership struct {
 }
 
 // Checkpoint is how far the planner of a job has come.
-type Checkpoint struct {
-	Chunks    int64  // made so far
-	Rows      int64  // in them; the row the next chunk starts at
-	Offset    int64  // byte in the manifest object just after the last row
-	Line      int64  // number, from 1, of the line at Offset
-	ETag      string // of the manifest object, pinned when planning began
-	VersionID string `json:",omitzero"` // likewise; empty in a bucket without versions
-	Size      int64  // bytes of the manifest object
-}
+type Checkpoint = job.Checkpoint
 
 // Own takes a job for planning or finishing. It reports false if another node
 // has it, or this one, or if the job has ended. Of j it needs Account and ID;

@@ -57,6 +57,13 @@ func (o *locked) Do(ctx context.Context, t *Task, s *Scratch, out *job.Outcome) 
 	return o.onObject.Do(ctx, t, s, out)
 }
 
+// Precheck implements Prechecker. A store that cannot say now is asked again by
+// the tasks.
+func (o *locked) Precheck(ctx context.Context, bucket string) error {
+	_, err := o.ask(ctx, o.bucket(bucket), bucket, NewScratch(), new(job.Outcome))
+	return err
+}
+
 func (o *locked) bucket(name string) *lockedBucket {
 	o.mu.Lock()
 	defer o.mu.Unlock()

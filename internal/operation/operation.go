@@ -93,6 +93,13 @@ type Scratch struct {
 // NewScratch returns the memory for one goroutine.
 func NewScratch() *Scratch { return new(Scratch) }
 
+// A Prechecker is an operation that needs something of a bucket.
+type Prechecker interface {
+	// Precheck looks at a bucket before any task of the job runs. A
+	// *job.FailedError means that no task could succeed there.
+	Precheck(ctx context.Context, bucket string) error
+}
+
 // UnsupportedError says that jobs may ask for an operation that this server
 // cannot do yet.
 type UnsupportedError struct{ Name job.OperationName }

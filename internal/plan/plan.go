@@ -79,7 +79,7 @@ func CSV(ctx context.Context, j *job.Job, objects Objects, from job.Checkpoint, 
 		return job.Plan{}, err
 	}
 	return job.Plan{
-		Tasks: p.at.Rows, Bytes: p.at.Size,
+		Tasks: p.at.Rows, Bytes: p.at.Size, Bucket: p.at.Bucket,
 		ETag: p.at.ETag, VersionID: p.at.VersionID,
 	}, nil
 }
@@ -123,6 +123,9 @@ func (p *planner) cut(ctx context.Context, rows *manifest.CSV) error {
 	var row manifest.Row
 	chunk := p.begin()
 	for rows.Next(&row) {
+		if p.at.Rows == 0 {
+			p.at.Bucket = string(row.Bucket)
+		}
 		p.at.Rows++
 		chunk.Rows++
 		if chunk.Rows < size {

@@ -108,6 +108,19 @@ func manifestOf(t *rapid.T) (data string, rows int64) {
 	return data, rows
 }
 
+// firstBucket is the bucket of a manifest's first row.
+func firstBucket(t interface{ Fatal(args ...any) }, data string) string {
+	layout, err := manifest.NewLayout(jobOf().Spec.Manifest.Spec.Fields)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var row manifest.Row
+	if rows := manifest.NewCSV(strings.NewReader(data), layout, manifest.Position{}); !rows.Next(&row) {
+		t.Fatal(rows.Err())
+	}
+	return string(row.Bucket)
+}
+
 // checkChunks compares chunks with the manifest: they cover every row once, in
 // order, and each reads back as exactly its rows.
 func checkChunks(t *rapid.T, data string, rows int64, chunks []job.Chunk) {
@@ -148,7 +161,7 @@ func TestChunksCoverTheManifest(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := (job.Plan{Tasks: rows, Bytes: int64(len(data)), ETag: "etag"}); got != want {
+		if want := (job.Plan{Tasks: rows, Bytes: int64(len(data)), Bucket: firstBucket(t, data), ETag: "etag"}); got != want {
 			t.Errorf("plan %+v, want %+v", got, want)
 		}
 		checkChunks(t, data, rows, s.chunks)
@@ -222,9 +235,9 @@ func TestCheckpointAtTheEnd(t *testing.T) {
 	t.Parallel()
 	m := &memory{data: "b,k\n"}
 	var s saved
-	cp := job.Checkpoint{Chunks: 1, Rows: 1, Offset: 4, Line: 2, ETag: "etag", Size: 4}
+	cp := job.Checkpoint{Chunks: 1, Rows: 1, Offset: 4, Line: 2, Bucket: "b", ETag: "etag", Size: 4}
 	got, err := plan.CSV(t.Context(), jobOf(), m, cp, s.save)
-	if err != nil || got != (job.Plan{Tasks: 1, Bytes: 4, ETag: "etag"}) || len(s.chunks) != 0 || m.opens != 0 {
+	if err != nil || got != (job.Plan{Tasks: 1, Bytes: 4, Bucket: "b", ETag: "etag"}) || len(s.chunks) != 0 || m.opens != 0 {
 		t.Errorf("%+v, %v, chunks %+v, %d opens", got, err, s.chunks, m.opens)
 	}
 }
@@ -264,7 +277,7 @@ func TestEveryRequestIsPinned(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := (job.Plan{Tasks: 3000, Bytes: int64(len(o.Body)), ETag: o.ETag, VersionID: o.VersionID}); got != want {
+		if want := (job.Plan{Tasks: 3000, Bytes: int64(len(o.Body)), Bucket: firstBucket(t, string(o.Body)), ETag: o.ETag, VersionID: o.VersionID}); got != want {
 			t.Errorf("plan %+v, want %+v", got, want)
 		}
 		reads := s.Requests("GetObject")

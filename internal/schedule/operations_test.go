@@ -131,11 +131,31 @@ func TestWithoutObjectLockTheJobFails(t *testing.T) {
 			if n := w.s3.Count(operationCall(op)); n > 1 {
 				t.Errorf("%d objects were touched", n)
 			}
-			if n := w.s3.Count("GetObjectLockConfiguration"); n > 2 {
+			// While Preparing for the first bucket, then once for each.
+			if n := w.s3.Count("GetObjectLockConfiguration"); n > 3 {
 				t.Errorf("asked for Object Lock %d times", n)
 			}
 		})
 	}
+}
+
+// TestObjectLockIsLookedAtBeforeAnyTask ends a job at Preparing whose bucket has
+// no Object Lock: no task, no report.
+func TestObjectLockIsLookedAtBeforeAnyTask(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).run()
+	spec := w.spec(w.seed(10))
+	spec.Operation = job.Operation{S3PutObjectLegalHold: &job.S3PutObjectLegalHold{LegalHold: &job.LegalHold{Status: "ON"}}}
+	id := w.create(spec)
+	w.awaitStatus(id, job.Failed)
+	j, _ := w.verify(id)
+	if r := w.reason(j); r.FailureCode != "ObjectLockNotEnabled" || j.Plan != nil || j.Tally.Executed() != 0 {
+		t.Errorf("reason %+v, plan %+v, tally %+v", r, j.Plan, j.Tally)
+	}
+	if n := w.s3.Count("PutObjectLegalHold"); n != 0 {
+		t.Errorf("%d objects were touched", n)
+	}
+	w.noReport(id)
 }
 
 // TestChecksumsInTheReport has the report as the only effect.

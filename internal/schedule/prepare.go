@@ -40,8 +40,8 @@ func (s *Scheduler) plan(ctx context.Context, t turn) error {
 	if err != nil {
 		return err
 	}
-	planned, err := plan.CSV(ctx, &j, store, job.Checkpoint(from), func(ctx context.Context, chunks []job.Chunk, cp job.Checkpoint) error {
-		return s.node.PutChunks(ctx, own, chunks, jobstore.Checkpoint(cp))
+	planned, err := plan.CSV(ctx, &j, store, from, func(ctx context.Context, chunks []job.Chunk, cp job.Checkpoint) error {
+		return s.node.PutChunks(ctx, own, chunks, cp)
 	})
 	if err != nil {
 		if errors.Is(err, jobstore.ErrFenced) && s.cancelling(ctx, &j) {
@@ -50,6 +50,9 @@ func (s *Scheduler) plan(ctx context.Context, t turn) error {
 		if _, is := errors.AsType[*objectstore.Error](err); is && t.failures+1 >= s.config.Attempts {
 			return plan.Unreadable(err)
 		}
+		return err
+	}
+	if err := s.precheck(ctx, &j, store, planned.Bucket); err != nil {
 		return err
 	}
 	_, err = s.change(ctx, j.Account, j.ID, func(j *job.Job) error {
@@ -85,6 +88,19 @@ func (s *Scheduler) disown(ctx context.Context, own jobstore.Ownership) {
 func (s *Scheduler) cancelling(ctx context.Context, j *job.Job) bool {
 	now, err := s.store.Job(ctx, j.Account, j.ID)
 	return errors.Is(err, job.ErrNotFound) || err == nil && now.Status != job.Preparing
+}
+
+// precheck fails a job whose operation cannot be done in the bucket of its first
+// row, before a task runs (operations.md sections 6 and 7).
+func (s *Scheduler) precheck(ctx context.Context, j *job.Job, store *objectstore.Access, bucket string) error {
+	op, err := operation.New(j.Spec.Operation, operation.Env{Client: store, Objects: store, Functions: s.config.Functions, Job: j, Soft: ctx})
+	if err != nil {
+		return unsupported(err)
+	}
+	if p, ok := op.(operation.Prechecker); ok {
+		return p.Precheck(ctx, bucket)
+	}
+	return nil
 }
 
 // supported fails a job that asks for what this server does not do yet: it says
