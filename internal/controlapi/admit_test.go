@@ -147,7 +147,10 @@ func TestWhoMayCall(t *testing.T) {
 			r.Header.Set("Authorization", strings.Replace(r.Header.Get("Authorization"), "AKIDEXAMPLE", "AKIDSTRANGER", 1))
 		}
 	})
-	check("account of others", 403, "AccessDenied", func(l *letter) { l.header = map[string]string{"X-Amz-Account-Id": "210987654321"} })
+	message = check("account of others", 403, "AccessDenied", func(l *letter) { l.header = map[string]string{"X-Amz-Account-Id": "210987654321"} })
+	if want := "the access key belongs to account 123456789012, the request is for account 210987654321"; message != want {
+		t.Errorf("got %q, want %q", message, want)
+	}
 	check("account header changed", 403, "SignatureDoesNotMatch", set("X-Amz-Account-Id", "210987654321"))
 	check("account header added after signing", 403, "AccessDenied", func(l *letter) {
 		l.header = map[string]string{"X-Amz-Account-Id": ""}

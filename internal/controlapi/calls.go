@@ -39,8 +39,9 @@ func (a *api) createJob(ctx context.Context, x *exchange) (any, error) {
 	if err := problemsOf(problems, spec.Validate()); err != nil {
 		return nil, err
 	}
-	if job.AccountOfRole(spec.RoleArn) != x.account {
-		return nil, &Error{Code: sigv4.AccessDenied, Message: "RoleArn: Cross-account pass role is not allowed"}
+	if owner := job.AccountOfRole(spec.RoleArn); owner != x.account {
+		return nil, &Error{Code: sigv4.AccessDenied, Message: "Cross-account pass role is not allowed: RoleArn is of account " + owner +
+			", the request of account " + x.account + "; name a role of account " + x.account}
 	}
 	if x.created, err = a.jobs.Create(ctx, x.account, x.region, spec); err != nil {
 		return nil, fmt.Errorf("create job: %w", err)

@@ -186,7 +186,7 @@ func TestBodies(t *testing.T) {
 	check(createBody, "{}", 400, "BadRequestException", "read XML")
 	check("<CreateJobRequest", "<!DOCTYPE x [<!ENTITY a 'b'>]><CreateJobRequest", 400, "BadRequestException", "document type")
 	check("<Operation>", "<!--"+strings.Repeat("x", 1<<20)+"--><Operation>", 400, "BadRequestException", "larger than 1048576 bytes")
-	check("::123456789012:", "::210987654321:", 403, "AccessDenied", "Cross-account pass role is not allowed")
+	check("::123456789012:", "::210987654321:", 403, "AccessDenied", "Cross-account pass role is not allowed: RoleArn is of account 210987654321, the request of account 123456789012;")
 	encrypt := strings.Replace(createBody, "<S3DeleteObjectTagging/>", "<S3UpdateObjectEncryption><ObjectEncryption/></S3UpdateObjectEncryption>", 1)
 	message := expect(t, server, "said once", letter{method: "POST", target: "/v20180820/jobs", body: encrypt}, 400, "BadRequestException")
 	if want := "Operation.S3UpdateObjectEncryption.ObjectEncryption.SSE-KMS: is required"; message != want {

@@ -246,7 +246,7 @@ func (a *api) admit(w http.ResponseWriter, r *http.Request, x *exchange) error {
 		return err
 	}
 	if x.account != key.Account {
-		return &Error{Code: sigv4.AccessDenied, Message: "the access key does not belong to the account of x-amz-account-id"}
+		return &Error{Code: sigv4.AccessDenied, Message: "the access key belongs to account " + key.Account + ", the request is for account " + x.account}
 	}
 	if x.query, err = url.ParseQuery(r.URL.RawQuery); err != nil {
 		return x.invalidf("the query string is not well-formed")

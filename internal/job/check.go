@@ -240,6 +240,8 @@ func patternNamed(name string) pattern {
 		return pattern{rolePattern(), "the ARN of a role (arn:aws:iam::<account>:role/<name>)"}
 	case "s3":
 		return pattern{s3Pattern(), "an S3 ARN (arn:aws:s3:::<bucket>)"}
+	case "s3Object": // that it names one is for Validate to see
+		return pattern{s3Pattern(), "the ARN of an object (arn:aws:s3:::<bucket>/<key>)"}
 	case "anyBucket":
 		return pattern{anyBucketPattern(), "the ARN of a bucket (arn:aws:s3:::<bucket>)"}
 	case "kmsKey":

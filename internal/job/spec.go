@@ -37,7 +37,7 @@ type ManifestSpec struct {
 
 // ManifestLocation is the object that holds a manifest, pinned by its ETag.
 type ManifestLocation struct {
-	ObjectArn       string `check:"len=1..2000,pattern=s3" required:"true"`
+	ObjectArn       string `check:"len=1..2000,pattern=s3Object" required:"true"`
 	ObjectVersionId string `json:",omitzero" check:"len=1..2000"` //nolint:revive // the API's spelling
 	ETag            string `check:"len=1..1024" required:"true"`
 }

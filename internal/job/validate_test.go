@@ -67,6 +67,7 @@ func TestValidate(t *testing.T) {
 		"inventory":         {func(s *Spec) { s.Manifest.Spec = &ManifestSpec{Format: ManifestInventory} }, ""},
 		"generated format":  {func(s *Spec) { s.Manifest.Spec.Format = "S3InventoryReport_CSV_20211130" }, "Manifest.Spec.Format: "},
 		"bucket, no key":    {func(s *Spec) { s.Manifest.Location.ObjectArn = "arn:aws:s3:::manifests" }, "Manifest.Location.ObjectArn: "},
+		"no arn":            {func(s *Spec) { s.Manifest.Location.ObjectArn = "s3://manifests/m.csv" }, `ObjectArn: "s3://manifests/m.csv" is not the ARN of an object (arn:aws:s3:::<bucket>/<key>)`},
 		"access point": {func(s *Spec) {
 			s.Manifest.Location.ObjectArn = "arn:aws:s3:us-east-1:123456789012:accesspoint/ap/object/m.csv"
 		}, "Manifest.Location.ObjectArn: "},
