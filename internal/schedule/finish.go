@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"stevedore/internal/job"
@@ -113,7 +115,7 @@ func (s *Scheduler) end(ctx context.Context, t turn, j *job.Job, to job.Status) 
 					return err
 				}
 				s.logger.Warn("report cannot be written", slog.String("job_id", j.ID), slog.Any("err", err))
-				return s.giveUpReport(ctx, j)
+				return s.giveUpReport(ctx, j, err)
 			}
 		}
 		if err := writer.DeleteParts(ctx, s.store.Segments(ctx, j.ID)); err != nil {
@@ -179,15 +181,39 @@ func (s *Scheduler) writeReport(ctx context.Context, writer *report.Writer, j *j
 }
 
 // giveUpReport fails a job for its report; the counters stay (reports.md section 1).
-func (s *Scheduler) giveUpReport(ctx context.Context, j *job.Job) error {
+func (s *Scheduler) giveUpReport(ctx context.Context, j *job.Job, cause error) error {
+	reason := job.Fail(job.CodeReportFailed, report.FailureText+" ("+reportDetail(job.BucketName(j.Spec.Report.Bucket), cause)+")")
 	_, err := s.change(ctx, j.Account, j.ID, func(j *job.Job) error {
 		if j.Status != job.Failing {
 			j.Become(job.Failing, time.Now())
 		}
-		j.FailureReasons = append(j.FailureReasons, job.Fail(job.CodeReportFailed, report.FailureText))
+		j.FailureReasons = append(j.FailureReasons, reason)
 		return nil
 	})
 	return err
+}
+
+// reportDetail says in a few words why a report cannot be written. Of an answer
+// of the store, status and code do: the rest names a part the user never asked
+// for. What failed while tasks ran is known by its text only.
+func reportDetail(bucket string, cause error) string {
+	if e, ok := errors.AsType[*objectstore.Error](cause); ok && e.Code != "" {
+		return fmt.Sprintf("%s: %d %s", bucket, e.Status, e.Code)
+	} else if ok {
+		return bucket + ": no answer"
+	}
+	text := cause.Error()
+	for {
+		rest, again := strings.CutPrefix(text, "write report: ")
+		if !again {
+			break
+		}
+		text = rest
+	}
+	if m := regexp.MustCompile(`^\w+ .*: (\d{3} \w+)(: |$)`).FindStringSubmatch(text); m != nil {
+		text = m[1]
+	}
+	return bucket + ": " + text
 }
 
 func reportGivenUp(j *job.Job) bool {
