@@ -1,0 +1,104 @@
+//go:build stores
+
+package stores
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"stevedore/internal/devstore"
+)
+
+var (
+	update = flag.Bool("update", false, "write the results into docs/stores.md")
+	fetch  = flag.Bool("get", false, "build and install servers that are missing: minutes, and root for Ceph's packages")
+	only   = flag.String("stores", "", "names of servers, with commas between them; default all")
+	match  = flag.String("operation", "", "only the trials of operations with this in their name")
+)
+
+const document = "../../../docs/stores.md"
+
+// binary is the path of the stevedore under test, set by TestMain.
+var binary string
+
+func TestMain(m *testing.M) {
+	if code, ran := devstore.Main(os.Args); ran {
+		os.Exit(code)
+	}
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "stevedore-stores")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	binary = filepath.Join(dir, "stevedore")
+	build := exec.Command("go", "build", "-o", binary, "stevedore/cmd/stevedore")
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "build stevedore:", err)
+		return 1
+	}
+	return m.Run()
+}
+
+// TestStores measures every server that can be had and compares the results with
+// those in the document, or writes them there.
+func TestStores(t *testing.T) {
+	before, err := readTable(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := newTable()
+	var mu sync.Mutex
+	t.Run("on", func(t *testing.T) {
+		for _, s := range servers() {
+			if *only != "" && !slices.Contains(strings.Split(*only, ","), s.name) {
+				continue
+			}
+			t.Run(s.name, func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t, s)
+				if w == nil {
+					return
+				}
+				record := func(operation, parameter string, c cell) {
+					mu.Lock()
+					defer mu.Unlock()
+					now.set(operation, parameter, s.name, c)
+					t.Logf("%s %s: %s", operation, parameter, c)
+				}
+				for i, tr := range trials() {
+					if strings.Contains(tr.operation, *match) {
+						record(tr.operation, tr.parameter, w.try(t, i, tr))
+					}
+				}
+				if *match == "" {
+					w.oddKeys(t, record)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				now.measured[s.name] = measured{w.version, time.Now().UTC().Format(time.DateOnly)}
+			})
+		}
+	})
+	for _, worse := range before.worse(now) {
+		t.Error(worse)
+	}
+	if *update {
+		if err := before.merge(now).write(document); err != nil {
+			t.Error(err)
+		}
+	}
+}
