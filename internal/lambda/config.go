@@ -131,7 +131,7 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-func (f *Function) validate(bad func(format string, args ...any)) {
+func (f Function) validate(bad func(format string, args ...any)) {
 	kinds := 0
 	for _, given := range []bool{f.Bootstrap != "", f.URL != "", f.Lambda != nil} {
 		if given {
@@ -172,7 +172,7 @@ func (f *Function) validate(bad func(format string, args ...any)) {
 	}
 }
 
-func (f *Function) validateBootstrap(bad func(string, ...any)) {
+func (f Function) validateBootstrap(bad func(string, ...any)) {
 	switch info, err := os.Stat(f.Bootstrap); {
 	case err != nil:
 		bad("bootstrap: %w", err)
@@ -186,7 +186,7 @@ func (f *Function) validateBootstrap(bad func(string, ...any)) {
 	}
 }
 
-func (f *Function) validateURL(bad func(string, ...any)) {
+func (f Function) validateURL(bad func(string, ...any)) {
 	if err := checkURL(f.URL); err != nil {
 		bad("url: %w", err)
 	}
@@ -204,7 +204,7 @@ func (f *Function) validateURL(bad func(string, ...any)) {
 	}
 }
 
-func (e *Endpoint) validate(bad func(string, ...any)) {
+func (e Endpoint) validate(bad func(string, ...any)) {
 	if e.Endpoint != "" {
 		if err := checkURL(e.Endpoint); err != nil {
 			bad("lambda.endpoint: %w", err)

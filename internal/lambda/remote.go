@@ -82,7 +82,7 @@ func (r *remote) call(ctx context.Context, request func(context.Context) (*http.
 // lost makes an error of a call that broke off.
 func lost(ctx context.Context, err error) error {
 	switch {
-	case context.Cause(ctx) == errTimeout:
+	case errors.Is(context.Cause(ctx), errTimeout):
 		return &Error{Status: http.StatusGatewayTimeout, Code: "GatewayTimeout", Message: errTimeout.Error(), Temporary: true, Err: errTimeout}
 	case ctx.Err() != nil:
 		return context.Cause(ctx)

@@ -53,8 +53,8 @@ func (s *trash) Do(_ context.Context, req *objectstore.Request, res *objectstore
 		return
 	}
 	var in struct {
-		XMLName xml.Name `xml:"http://s3.amazonaws.com/doc/2006-03-01/ Delete"`
-		Object  []struct{ Key, VersionId string }
+		XMLName xml.Name                          `xml:"http://s3.amazonaws.com/doc/2006-03-01/ Delete"`
+		Object  []struct{ Key, VersionId string } //nolint:revive // the API's spelling
 		Quiet   string
 	}
 	if err := xml.Unmarshal(req.Body.Bytes, &in); err != nil || req.Method != "POST" || req.Query != "delete" || req.Body.MD5 == "" || in.Quiet != "false" || !req.ErrorIn200 {
@@ -66,7 +66,8 @@ func (s *trash) Do(_ context.Context, req *objectstore.Request, res *objectstore
 		*res = s.whole
 		return
 	}
-	out := `<DeleteResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">`
+	var out strings.Builder
+	out.WriteString(`<DeleteResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">`)
 	for _, o := range in.Object {
 		name := "<Key>" + escaped(o.Key) + "</Key>"
 		if o.VersionId != "" {
@@ -75,13 +76,13 @@ func (s *trash) Do(_ context.Context, req *objectstore.Request, res *objectstore
 		switch code := s.errors[o.Key]; {
 		case s.mute[o.Key]:
 		case code != "":
-			out += "<Error>" + name + "<Code>" + code + "</Code><Message>no</Message></Error>"
+			out.WriteString("<Error>" + name + "<Code>" + code + "</Code><Message>no</Message></Error>")
 		default:
 			s.deleted = append(s.deleted, fmt.Sprintf("%s/%s?%s", req.Bucket, o.Key, o.VersionId))
-			out += "<Deleted>" + name + "<DeleteMarker>true</DeleteMarker></Deleted>"
+			out.WriteString("<Deleted>" + name + "<DeleteMarker>true</DeleteMarker></Deleted>")
 		}
 	}
-	*res = objectstore.Result{Status: 200, Attempts: 1, Body: []byte(out + "</DeleteResult>")}
+	*res = objectstore.Result{Status: 200, Attempts: 1, Body: []byte(out.String() + "</DeleteResult>")}
 	if s.body != "" {
 		res.Body = []byte(s.body)
 	}
@@ -198,9 +199,14 @@ func TestHeadObject(t *testing.T) {
 	o := newBuiltin(t, "head-object", nil, clientFunc(func(req *objectstore.Request, res *objectstore.Result) {
 		asked = *req
 		*res = objectstore.Result{Status: 200, Attempts: 2, Header: []objectstore.Header{
-			{Name: "content-length", Value: "1048576"}, {Name: "etag", Value: `"abc-2"`}, {Name: "x-amz-version-id", Value: "v&<1>"},
-			{Name: "last-modified", Value: "Sun, 22 Nov 2026 07:00:00 GMT"}, {Name: "x-amz-storage-class", Value: "GLACIER"},
-			{Name: "content-type", Value: "image/png"}, {Name: "x-amz-checksum-crc32", Value: "bS9TOQ=="}, {Name: "x-amz-checksum-type", Value: "FULL_OBJECT"},
+			{Name: "content-length", Value: "1048576"},
+			{Name: "etag", Value: `"abc-2"`},
+			{Name: "x-amz-version-id", Value: "v&<1>"},
+			{Name: "last-modified", Value: "Sun, 22 Nov 2026 07:00:00 GMT"},
+			{Name: "x-amz-storage-class", Value: "GLACIER"},
+			{Name: "content-type", Value: "image/png"},
+			{Name: "x-amz-checksum-crc32", Value: "bS9TOQ=="},
+			{Name: "x-amz-checksum-type", Value: "FULL_OBJECT"},
 			{Name: "x-amz-meta-secret", Value: "x"},
 		}}
 	}))

@@ -80,8 +80,8 @@ func (o *mergeTags) Do(ctx context.Context, t *Task, s *Scratch, out *job.Outcom
 	attempts := out.Attempts
 	var before map[string]string
 	if !out.Failed {
-		var err error
-		if before, err = readTags(s.res.Body); err != nil {
+		var ok bool
+		if before, ok = readTags(s.res.Body); !ok {
 			*out = job.Outcome{Failed: true, HTTPStatus: 500, Code: job.CodeInternal, Message: "The store's answer to GetObjectTagging cannot be read", Attempts: attempts}
 			return nil
 		}
@@ -119,20 +119,20 @@ func (o *mergeTags) merge(before map[string]string) map[string]string {
 	return after
 }
 
-// readTags reads the answer to GetObjectTagging.
-func readTags(body []byte) (map[string]string, error) {
+// readTags reads the answer to GetObjectTagging; false if that is something else.
+func readTags(body []byte) (map[string]string, bool) {
 	var tagging struct {
 		XMLName xml.Name                      `xml:"Tagging"`
 		Tags    []struct{ Key, Value string } `xml:"TagSet>Tag"`
 	}
-	if err := xml.Unmarshal(body, &tagging); err != nil {
-		return nil, fmt.Errorf("read tags: %w", err)
+	if xml.Unmarshal(body, &tagging) != nil {
+		return nil, false
 	}
 	tags := map[string]string{}
 	for _, t := range tagging.Tags {
 		tags[t.Key] = t.Value
 	}
-	return tags, nil
+	return tags, true
 }
 
 // tagSet is the document for PutObjectTagging.

@@ -116,9 +116,9 @@ func (function) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 			"results": []any{map[string]any{"taskId": e.Tasks[0].TaskID, "resultCode": code, "resultString": text}},
 		})
 	}
-	edit := func(old, new string) ([]byte, error) {
+	edit := func(from, to string) ([]byte, error) {
 		a, err := answer("Succeeded", "edited")
-		return bytes.ReplaceAll(a, []byte(old), []byte(new)), err
+		return bytes.ReplaceAll(a, []byte(from), []byte(to)), err
 	}
 	switch word {
 	case "temporary":
