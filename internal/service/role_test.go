@@ -81,7 +81,12 @@ func (w *two) as(t *testing.T, key, secret string) *s3control.Client {
 // create creates a job that tags what m.csv in store names.
 func (w *two) create(t *testing.T, client *s3control.Client, of, roleARN string, manifest *s3test.Server) (string, error) {
 	t.Helper()
-	m := manifest.Put("manifests", "m.csv", "data,k\n")
+	return w.createOf(t, client, of, roleARN, manifest, "data,k\n")
+}
+
+func (w *two) createOf(t *testing.T, client *s3control.Client, of, roleARN string, manifest *s3test.Server, rows string) (string, error) {
+	t.Helper()
+	m := manifest.Put("manifests", "m.csv", rows)
 	out, err := client.CreateJob(t.Context(), &s3control.CreateJobInput{
 		AccountId: &of, Priority: aws.Int32(10), RoleArn: &roleARN, ConfirmationRequired: aws.Bool(false),
 		Operation: &types.JobOperation{S3PutObjectTagging: &types.S3SetObjectTaggingOperation{TagSet: []types.S3Tag{{Key: aws.String("by"), Value: aws.String("us")}}}},
@@ -271,15 +276,19 @@ func TestARoleTakenOutOfTheConfigurationFailsItsJobs(t *testing.T) {
 // sts hands out credentials as AWS's service does.
 type sts struct {
 	*httptest.Server
+	pair    atomic.Pointer[string] // the access key it hands out; its secret and token follow from that
 	calls   atomic.Int64
 	refused atomic.Int64
 }
 
 // startSTS starts a service that gives the key pair "temporary" to whoever asks
 // right for the role "target": with the token "jwt", or signed by "source".
+//
+// A pair named x has the secret x-secret and the token x-token.
 func startSTS(t *testing.T) *sts {
 	t.Helper()
 	s := &sts{}
+	s.pair.Store(new("temporary"))
 	s.Server = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		s.calls.Add(1)
 		action := r.FormValue("Action")
@@ -292,8 +301,8 @@ func startSTS(t *testing.T) *sts {
 			fmt.Fprint(rw, `<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>`)
 			return
 		}
-		fmt.Fprintf(rw, `<%[1]sResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><%[1]sResult><Credentials><AccessKeyId>temporary</AccessKeyId><SecretAccessKey>temporary-secret</SecretAccessKey><SessionToken>token</SessionToken><Expiration>%[2]s</Expiration></Credentials></%[1]sResult></%[1]sResponse>`,
-			action, time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
+		fmt.Fprintf(rw, `<%[1]sResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><%[1]sResult><Credentials><AccessKeyId>%[3]s</AccessKeyId><SecretAccessKey>%[3]s-secret</SecretAccessKey><SessionToken>%[3]s-token</SessionToken><Expiration>%[2]s</Expiration></Credentials></%[1]sResult></%[1]sResponse>`,
+			action, time.Now().Add(time.Hour).UTC().Format(time.RFC3339), *s.pair.Load())
 	}))
 	t.Cleanup(s.Close)
 	return s
@@ -318,7 +327,7 @@ func TestCredentialsFromEverywhere(t *testing.T) {
 	assume := func(source *service.Credentials) *service.Credentials {
 		return &service.Credentials{AssumeRole: &service.AssumeRole{RoleARN: role("target"), ExternalID: "ext", STSEndpoint: issuer.URL, Source: source}}
 	}
-	temporary := s3test.Start(t, s3test.Config{AccessKey: "temporary", Secret: "temporary-secret", SessionToken: "token"})
+	temporary := s3test.Start(t, s3test.Config{AccessKey: "temporary", Secret: "temporary-secret", SessionToken: "temporary-token"})
 	temporary.CreateBucket("data", "manifests", "reports")
 	w := startTwo(t, func(w *two) {
 		near := func(c *service.Credentials) service.Store {
@@ -358,15 +367,78 @@ func TestCredentialsFromEverywhere(t *testing.T) {
 	}
 }
 
-func TestTagsLimitAJob(t *testing.T) {
+// The keys of a role are taken back in the middle of a job, long before they expire.
+func TestCredentialsAreRenewedWhileAJobRuns(t *testing.T) {
+	t.Parallel()
+	issuer := startSTS(t)
+	temporary := s3test.Start(t, s3test.Config{AccessKey: "temporary", Secret: "temporary-secret", SessionToken: "temporary-token"})
+	temporary.CreateBucket("data", "manifests", "reports")
+	w := startTwo(t, func(w *two) {
+		w.config.Store = service.Store{Endpoint: temporary.URL(), MaxConcurrency: 4}
+		w.config.Roles = []service.Role{{ARN: role("r"), Credentials: &service.Credentials{AssumeRole: &service.AssumeRole{
+			RoleARN: role("target"), ExternalID: "ext", STSEndpoint: issuer.URL,
+			Source: &service.Credentials{Static: &service.StaticCredentials{AccessKey: "source", SecretKey: "any"}},
+		}}}}
+	})
+	var manifest strings.Builder
+	for i := range 100 {
+		key := fmt.Sprintf("k%d", i)
+		temporary.Put("data", key, "x")
+		fmt.Fprintf(&manifest, "data,%s\n", key)
+	}
+	gate := s3test.NewGate()
+	temporary.Fault(s3test.Match{Op: "PutObjectTagging", Skip: 30, Times: 1}, s3test.Block(gate))
+	id, err := w.createOf(t, w.control, account, role("r"), temporary, manifest.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-gate.Arrived()
+	issuer.pair.Store(new("fresh"))
+	temporary.Rotate("fresh", "fresh-secret", "fresh-token")
+	gate.Open()
+	if p := w.wait(t, id, types.JobStatusComplete).ProgressSummary; *p.NumberOfTasksSucceeded != 100 {
+		t.Errorf("%d tasks of 100 succeeded", *p.NumberOfTasksSucceeded)
+	}
+	if !reported(temporary, id) || issuer.refused.Load() > 0 {
+		t.Errorf("reported %t, %d times refused", reported(temporary, id), issuer.refused.Load())
+	}
+}
+
+func TestAStoreIsTrustedByItsCAFile(t *testing.T) {
+	t.Parallel()
+	secure := s3test.Start(t, s3test.Config{AccessKey: "near", Secret: "near-secret", TLS: true})
+	secure.CreateBucket("data", "manifests", "reports")
+	secure.Put("data", "k", "x")
+	w := startTwo(t, func(w *two) {
+		w.config.Stores["secure"] = service.Store{
+			Endpoint: secure.URL(), AccessKey: "near", SecretKey: "near-secret", CAFile: certificate(t, t.TempDir()),
+		}
+		w.config.Roles = []service.Role{{ARN: role("r"), Store: "secure"}}
+	})
+	w.done(t, w.control, account, role("r"), secure)
+	if !tagged(secure) {
+		t.Error("the object has no tags")
+	}
+}
+
+// A limit that makes no sense is refused: a job without it would do harm.
+func TestWrongLimitsAreRefused(t *testing.T) {
 	t.Parallel()
 	w := startTwo(t, func(*two) {})
 	w.near.Put("data", "k", "x")
 	id := w.done(t, w.control, account, role("any"), w.near)
-	_, err := w.control.PutJobTagging(t.Context(), &s3control.PutJobTaggingInput{
-		AccountId: aws.String(account), JobId: &id, Tags: []types.S3Tag{{Key: aws.String("stevedore:max-concurrency"), Value: aws.String("none")}},
-	})
-	if answer, _ := errors.AsType[smithy.APIError](err); answer == nil || answer.ErrorCode() != "InvalidTag" {
-		t.Errorf("a limit that is no number: %v, want InvalidTag", err)
+	check := func(key, value, want string) {
+		t.Helper()
+		_, err := w.control.PutJobTagging(t.Context(), &s3control.PutJobTaggingInput{
+			AccountId: aws.String(account), JobId: &id, Tags: []types.S3Tag{{Key: &key, Value: &value}},
+		})
+		answer, _ := errors.AsType[smithy.APIError](err)
+		if err == nil && want != "" || err != nil && (answer == nil || answer.ErrorCode() != want) {
+			t.Errorf("%s=%s: got %v, want %q", key, value, err, want)
+		}
 	}
+	check("stevedore:max-concurrency", "none", "InvalidTag")
+	check("stevedore:max-requests-per-second", "0", "InvalidTag")
+	check("stevedore:max-requests", "5", "InvalidTag")
+	check("stevedore:max-requests-per-second", "0.5", "")
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/url"
 	"os"
 	"strings"
@@ -85,19 +86,10 @@ func (s *Store) check(at string, bad report) {
 			bad("%s.ca_file: %w", at, err)
 		}
 	}
-	for _, n := range []struct {
-		name     string
-		negative bool
-	}{
-		{"max_concurrency", s.MaxConcurrency < 0},
-		{"max_attempts", s.MaxAttempts < 0},
-		{"attempt_timeout", s.AttemptTimeout < 0},
-	} {
-		if n.negative {
-			bad("%s.%s: must not be negative", at, n.name)
-		}
-	}
-	if s.MaxRequestsPerSecond < 0 || s.MaxRequestsPerSecond != s.MaxRequestsPerSecond || s.MaxRequestsPerSecond > 1e9 {
+	within(at+".max_concurrency", s.MaxConcurrency, maxConcurrency, bad)
+	within(at+".max_attempts", s.MaxAttempts, maxAttempts, bad)
+	within(at+".attempt_timeout", s.AttemptTimeout, maxTimeout, bad)
+	if s.MaxRequestsPerSecond < 0 || math.IsNaN(s.MaxRequestsPerSecond) || math.IsInf(s.MaxRequestsPerSecond, 0) {
 		bad("%s.max_requests_per_second: %v is not a number of requests", at, s.MaxRequestsPerSecond)
 	}
 }
