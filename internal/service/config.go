@@ -8,9 +8,11 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"time"
 
@@ -31,7 +33,7 @@ type Config struct {
 	DataDir string `yaml:"data_dir"`
 	// Account owns all jobs when keys are not configured: twelve digits.
 	Account string `yaml:"account"`
-	// Keys are the access keys that may call the API. None: see FromEnv.
+	// Keys are the access keys that may call the API. None: the key pair of Store.
 	Keys []Key `yaml:"keys"`
 	// Store is the store that a role has which names none, and every role where no
 	// roles are configured. Where a store is named, it is "default".
@@ -120,17 +122,29 @@ func LoadConfig(path string) (Config, error) {
 	if err != nil {
 		return Config{}, fmt.Errorf("read configuration: %w", err)
 	}
-	var c Config
+	var (
+		c    Config
+		file yaml.Node
+		bad  misfits
+	)
 	d := yaml.NewDecoder(bytes.NewReader(data))
-	d.KnownFields(true)
-	if err := d.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
+	if err := d.Decode(&file); err != nil && !errors.Is(err, io.EOF) {
 		return Config{}, fmt.Errorf("read configuration %s: %w", path, err)
 	}
 	if err := d.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return Config{}, fmt.Errorf("read configuration %s: a second document after --- would be ignored; there must be one only", path)
 	}
+	for _, n := range file.Content {
+		bad.value(n, reflect.TypeFor[Config](), "")
+	}
+	strict := yaml.NewDecoder(bytes.NewReader(data))
+	strict.KnownFields(true)
+	err = strict.Decode(&c)
+	if _, partly := errors.AsType[*yaml.TypeError](err); err != nil && !errors.Is(err, io.EOF) && (!partly || len(bad.problems) == 0) {
+		return Config{}, fmt.Errorf("read configuration %s: %w", path, errors.Join(append(bad.problems, err)...))
+	}
 	c.fill()
-	if err := c.Validate(); err != nil {
+	if err := errors.Join(append(bad.problems, c.Validate())...); err != nil {
 		return Config{}, fmt.Errorf("configuration %s: %w", path, err)
 	}
 	return c, nil
@@ -172,21 +186,32 @@ func (c *Config) Validate() error {
 	if err := c.Functions.Validate(); err != nil {
 		bad("functions: %w", err)
 	}
-	for _, n := range []struct {
-		name  string
-		value int64
-	}{
-		{"confirmation_timeout", int64(c.ConfirmationTimeout)},
-		{"retention", int64(c.Retention)},
-		{"chunks", int64(c.Chunks)},
-		{"segment_interval", int64(c.SegmentInterval)},
-		{"shutdown_grace", int64(c.ShutdownGrace)},
-	} {
-		if n.value < 0 {
-			bad("%s: must not be negative", n.name)
-		}
-	}
+	within("confirmation_timeout", c.ConfirmationTimeout, math.MaxInt64, bad)
+	within("retention", c.Retention, math.MaxInt64, bad)
+	within("chunks", c.Chunks, maxChunks, bad)
+	within("segment_interval", c.SegmentInterval, maxInterval, bad)
+	within("shutdown_grace", c.ShutdownGrace, maxTimeout, bad)
 	return errors.Join(errs...)
+}
+
+// Upper bounds: far beyond what helps, and small enough that a slip of the keyboard
+// is noticed at the start and not when memory or connections run out.
+const (
+	maxChunks      = 1_000
+	maxConcurrency = 10_000
+	maxAttempts    = 100
+	maxTimeout     = time.Hour
+	maxInterval    = 10 * time.Minute
+)
+
+// within reports a number that is negative or greater than most.
+func within[T int | time.Duration](key string, value, most T, bad report) {
+	switch {
+	case value < 0:
+		bad("%s: must not be negative", key)
+	case value > most:
+		bad("%s: %v is more than %v", key, value, most)
+	}
 }
 
 // ErrNoCredentials: nothing says who may call the API.

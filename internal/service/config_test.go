@@ -262,28 +262,38 @@ func TestWrongConfigurations(t *testing.T) {
 			return
 		}
 		for _, w := range want {
-			if !strings.Contains(err.Error(), w) {
+			if !strings.Contains(err.Error(), w) || strings.Contains(err.Error(), "service.") {
 				t.Errorf("%q: got %v, want %q in it", content, err, w)
 			}
 		}
 	}
 	// Unknown keys, at every depth, by line.
-	check("listen: 127.0.0.1:0\nfoo: 1\n", "config.yaml", "line 2", "foo")
+	check("listen: 127.0.0.1:0\nfoo: 1\n", "config.yaml: line 2: unknown key foo")
 	check("listen: 127.0.0.1:0\n---\nfoo: 1\n", "second document")
 	check("report_sse: aes\n", "report_sse", `"aes"`)
 	check("store: {endpoint: \"127.0.0.1:9000\"}\n", "store.endpoint", "127.0.0.1:9000")
 	check("store: {endpoint: \"http://h/path\"}\n", "store.endpoint", "h/path")
-	check("chunks: 4\nstore:\n  region: x\n  endpont: http://s3\n", "line 4", "endpont")
-	check("keys:\n  - access_key: a\n    secret: b\n", "line 3", "secret")
+	check("chunks: 4\nstore:\n  region: x\n  endpont: http://s3\n", "line 4: unknown key store.endpont")
+	check("keys:\n  - access_key: a\n    secret: b\n", "line 3: unknown key keys[0].secret", "keys[0]: access_key and secret_key are required")
 	check("Listen: 127.0.0.1:0\n", "line 1", "Listen")
-	check("foo: 1\nbar: 1\n", "line 1", "line 2") // all of them at once
+	check("foo: 1\nbar: many\nchunks: -1\n", "line 1: unknown key foo\n", "line 2: unknown key bar\n", "chunks: must not be negative") // all of them at once
 	// Values of the wrong kind.
-	check("\nchunks: many\n", "line 2")
-	check("retention: 90\n", "line 1") // what unit?
-	check("retention: 90d\n", "line 1")
-	check("report_json: perhaps\n", "line 1")
-	check("chunks: 4\nchunks: 5\n", "line 2")
+	check("\nchunks: many\n", `line 2: chunks: "many" is not a whole number`)
+	check("retention: 90\n", `line 1: retention: "90" is not a duration such as 720h`) // what unit?
+	check("retention: 90d\n", `line 1: retention: "90d" is not a duration such as 720h`)
+	check("report_json: perhaps\n", `line 1: report_json: "perhaps" is neither true nor false`)
+	check("stores:\n  a:\n    max_requests_per_second: few\n", `line 3: stores.a.max_requests_per_second: "few" is not a number`)
+	check("chunks: 4\nchunks: 5\n", "line 2: chunks is there twice, see line 1")
+	check("keys: {access_key: k}\nstore: http://s3\nlisten: [a]\n", "line 1: keys: want a list, not keys and values",
+		`line 2: store: want keys and values, not "http://s3"`, "line 3: listen: want one value, not a list")
+	check("- a\n", "line 1: the file: want keys and values, not a list")
+	check("store: &s {chunks: 1}\nstores: {a: *s, b: {<<: *s, regin: x}}\n", "line 1: unknown key store.chunks", "line 2: unknown key stores.b.regin")
+	check("x: &s {role_arn: 1}\nstore: *s\n", "line 1: unknown key x")
 	check("a: [\n", "line ")
+	// Numbers that must be a slip.
+	check("chunks: 1001\nsegment_interval: 20m\nshutdown_grace: 2h\nstore: {max_concurrency: 10001, max_attempts: 101, attempt_timeout: 61m}\n",
+		"chunks: 1001 is more than 1000", "segment_interval: 20m0s is more than 10m0s", "shutdown_grace: 2h", "store.max_concurrency: 10001 is more than 10000",
+		"store.max_attempts: 101 is more than 100", "store.attempt_timeout: 1h1m0s is more than 1h0m0s")
 	// Values that make no sense, all of them at once.
 	check("listen: here\naccount: '12'\nchunks: -1\nstore: {access_key: a, max_attempts: -1}\nkeys: [{access_key: k}]\n",
 		"listen:", `account: "12"`, "chunks: must not be negative", "store: access_key and secret_key", "store.max_attempts", "keys[0]")
