@@ -80,7 +80,7 @@ func (c *Config) checkStores(bad report) {
 	arns := map[string]int{}
 	for i, r := range c.Roles {
 		at := fmt.Sprintf("roles[%d]", i)
-		if first, twice := arns[r.ARN]; twice {
+		if first, twice := arns[r.ARN]; twice && r.ARN != "" {
 			bad("%s.arn: %s is there twice, see roles[%d]", at, r.ARN, first)
 		} else {
 			arns[r.ARN] = i
