@@ -62,6 +62,9 @@ type Env struct {
 	// context of Do. What takes long then gives up and leaves its task without an
 	// outcome. Nil: never.
 	Soft context.Context //nolint:containedctx // of the job, not of a call
+	// Replication is for buckets whose store keeps no replication configuration, by
+	// the name of the source bucket.
+	Replication map[string]ReplicationConfig
 	// PartSize is how many bytes of an object that goes in parts make a part, unless
 	// it would have more than 10,000. Zero: what is best. Tests make it small.
 	PartSize int64
@@ -132,6 +135,8 @@ func New(op job.Operation, env Env) (Operation, error) {
 		return newCopy(op.S3PutObjectCopy, env), nil
 	case op.S3UpdateObjectEncryption != nil:
 		return newUpdateEncryption(op.S3UpdateObjectEncryption.ObjectEncryption, env)
+	case op.S3ReplicateObject != nil:
+		return newReplicate(env), nil
 	case op.LambdaInvoke != nil:
 		return newLambda(op.LambdaInvoke, env)
 	default:

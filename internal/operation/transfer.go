@@ -33,8 +33,11 @@ type transfer struct {
 	headers []objectstore.Header // of to
 }
 
-// look learns all about the source, and pins it.
+// look learns all about the source, and pins it. Once is enough.
 func (x *transfer) look(ctx context.Context) error {
+	if x.headers != nil {
+		return nil
+	}
 	var err error
 	if x.head, err = objectstore.HeadFull(ctx, x.client, x.from); err != nil {
 		return named(err, x.from.VersionID)
