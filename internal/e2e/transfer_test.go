@@ -9,6 +9,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3control/types"
 	"github.com/google/go-cmp/cmp"
 )
@@ -91,5 +92,81 @@ func TestLargeCopiesAndEncryption(t *testing.T) {
 	same("large", "aws:kms")
 	if left := d.keys(t, "large", ".stevedore-probe/"); len(left) > 0 {
 		t.Errorf("probes were left: %q", left)
+	}
+}
+
+// TestReplication takes a bucket's own configuration at its word.
+func TestReplication(t *testing.T) {
+	t.Parallel()
+	d := startDev(t, 1, "--copy-limit", "1000")
+	d.buckets(t, "source", "replica")
+	for _, bucket := range []string{"source", "replica"} {
+		if _, err := d.sdk.PutBucketVersioning(t.Context(), &s3.PutBucketVersioningInput{
+			Bucket: &bucket, VersioningConfiguration: &s3types.VersioningConfiguration{Status: s3types.BucketVersioningStatusEnabled},
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := d.sdk.PutBucketReplication(t.Context(), &s3.PutBucketReplicationInput{
+		Bucket: aws.String("source"), ReplicationConfiguration: &s3types.ReplicationConfiguration{
+			Role: aws.String(role), Rules: []s3types.ReplicationRule{{
+				Status: s3types.ReplicationRuleStatusEnabled, Priority: aws.Int32(1), Filter: &s3types.ReplicationRuleFilter{Prefix: aws.String("data/")},
+				DeleteMarkerReplication: &s3types.DeleteMarkerReplication{Status: s3types.DeleteMarkerReplicationStatusDisabled},
+				Destination:             &s3types.Destination{Bucket: aws.String("arn:aws:s3:::replica")},
+			}},
+		},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	var manifest bytes.Buffer
+	want := map[string]string{}
+	for key, body := range map[string]string{"data/short": "short", "data/a b+c%é": strings.Repeat("x", 2000), "other": "other"} {
+		out, err := d.sdk.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("source"), Key: &key, Body: strings.NewReader(body)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&manifest, "source,%s,%s\n", url.QueryEscape(key), aws.ToString(out.VersionId))
+		want[key] = "succeeded 200  success"
+		if key == "other" {
+			want[key] = "failed 500 SrcObjectNotEligible Object is not eligible for replication"
+		}
+	}
+	in := tagJob(d.put(t, "manifests", "manifest.csv", manifest.Bytes()), "", "")
+	in.Operation = &types.JobOperation{S3ReplicateObject: &types.S3ReplicateObjectOperation{}}
+	in.Manifest.Spec.Fields = []types.JobManifestFieldName{"Bucket", "Key", "VersionId"}
+	c := control(d.host())
+	for range 2 { // the second job finds everything done
+		in.ClientRequestToken = nil
+		out, err := c.CreateJob(t.Context(), in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		until(t, c, *out.JobId, func(j *types.JobDescriptor) bool { return j.Status == types.JobStatusComplete })
+		got := map[string]string{}
+		for _, row := range d.report(t, "reports", "r", *out.JobId) {
+			key, err := url.QueryUnescape(row[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			got[key] = strings.Join(row[3:7], " ")
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("want (-) and got (+):\n%s", diff)
+		}
+	}
+	for key := range want {
+		versions, err := d.sdk.ListObjectVersions(t.Context(), &s3.ListObjectVersionsInput{Bucket: aws.String("replica"), Prefix: &key})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 1
+		if key == "other" {
+			n = 0
+		}
+		if len(versions.Versions) != n {
+			t.Errorf("%s has %d versions in the replica, want %d", key, len(versions.Versions), n)
+		} else if n == 1 && !bytes.Equal(d.get(t, "source", key), d.get(t, "replica", key)) {
+			t.Errorf("%s differs in the replica", key)
+		}
 	}
 }
