@@ -82,7 +82,9 @@ func demo(ctx context.Context, w world, o demoOptions) (err error) {
 
 	watched, release := d.context(ctx)
 	defer release()
-	err = newStage(w, d.ready(), act, o.objects).play(watched)
+	st := newStage(w, d.ready(), act, o.objects)
+	st.keep = o.keep
+	err = st.play(watched)
 	if cause, ok := errors.AsType[*problem](context.Cause(watched)); ok {
 		return cause // what follows from a dead server is beside the point
 	}
@@ -143,6 +145,7 @@ type stage struct {
 	ready   ready
 	act     act
 	objects int
+	keep    bool // the report can be looked at afterwards
 	meter   *meter
 	ok, bad string
 }
@@ -218,6 +221,9 @@ func (st *stage) play(ctx context.Context) error {
 	fmt.Fprintf(st.w.stdout, "\n%s of %s succeeded, %s tasks per second (%s)\nreport  s3://%s/%s\n",
 		thousands(value(succeeded)), thousands(int64(st.objects)), thousands(perSecond(int64(st.objects), took)),
 		took.Round(10*time.Millisecond), reportsBucket, reportKey(id, "manifest.json"))
+	if !st.keep {
+		fmt.Fprintln(st.w.stdout, "        gone with this demo; --keep leaves it to be looked at")
+	}
 	if n := audit.failed(); n > 0 {
 		return &problem{what: fmt.Sprintf("%d of %d checks did not hold", n, len(audit.checks)), code: exitFailed}
 	}
@@ -292,16 +298,17 @@ func (st *stage) await(ctx context.Context, jobs *s3control.Client, id string) (
 		}
 		total, failed := value(j.ProgressSummary.TotalNumberOfTasks), value(j.ProgressSummary.NumberOfTasksFailed)
 		done := value(j.ProgressSummary.NumberOfTasksSucceeded) + failed
-		if j.Status == types.JobStatusActive {
-			if !active {
-				active, begin = true, now
-			}
+		if j.Status == types.JobStatusActive && !active {
+			active, begin = true, now
+		}
+		ended := job.Status(j.Status).Terminal()
+		if j.Status == types.JobStatusActive || ended && total > 0 {
 			st.meter.show(sample{label: st.act.doing, unit: "objects", done: done, total: total, failed: failed})
 		}
 		if end.IsZero() && total > 0 && done == total {
 			end = now
 		}
-		if job.Status(j.Status).Terminal() {
+		if ended {
 			if end.IsZero() {
 				end = now
 			}

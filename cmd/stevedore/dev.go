@@ -93,6 +93,9 @@ func dev(ctx context.Context, w world, o devOptions) (err error) {
 		}
 	}()
 	if o.readyFile != "" {
+		if err := checkReady(o.readyFile); err != nil {
+			return err
+		}
 		// One that a killed server has left would tell of ports nobody listens on.
 		if err := os.Remove(o.readyFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("remove the old ready file: %w", err)

@@ -49,6 +49,24 @@ With -o json the answer is what the AWS CLI prints for the same call.`,
 	return cmd
 }
 
+// atLeast takes the arguments that the usage line of a command names, and at least
+// so many of them. The last of them may have "..." behind it.
+func atLeast(least int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		names := strings.Fields(cmd.Use)[1:]
+		_, path, _ := strings.Cut(cmd.CommandPath(), " ")
+		switch {
+		case len(args) < least:
+			name := strings.TrimSuffix(names[len(args)], "...")
+			meaning := map[string]string{"JOB": ", the ID of a job", "N": ", the new priority", "KEY=VALUE": ", a tag"}[name]
+			return fmt.Errorf("%s needs %s%s", path, name, meaning)
+		case len(args) > len(names) && !strings.HasSuffix(names[len(names)-1], "..."):
+			return fmt.Errorf("%s takes only %s; what is %q?", path, strings.Join(names, " "), args[len(names)])
+		}
+		return nil
+	}
+}
+
 // with gives a client to do.
 func (c *jobCommands) with(ctx context.Context, do func(api *client) error) error {
 	if !slices.Contains([]string{"table", "json", "name"}, c.output) {
@@ -249,7 +267,7 @@ func (c *jobCommands) describe() *cobra.Command {
 		Short: "Show all about a job",
 		Example: `  stevedore job describe 00e1
   stevedore job describe 00e1 -o json`,
-		Args: cobra.ExactArgs(1),
+		Args: atLeast(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.withJob(cmd.Context(), args[0], func(api *client, id string) error {
 				j, err := api.describeJob(cmd.Context(), id)
@@ -271,7 +289,7 @@ func (c *jobCommands) confirm() *cobra.Command {
 		Short: "Let jobs run that wait for their confirmation",
 		Example: `  stevedore job confirm 00e1
   stevedore job confirm 00e1 51ab`,
-		Args: cobra.MinimumNArgs(1),
+		Args: atLeast(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.withJobs(cmd.Context(), args, func(api *client, id string) error {
 				return c.update(cmd.Context(), api, id, job.Ready, "", "confirm")
@@ -287,7 +305,7 @@ func (c *jobCommands) cancel() *cobra.Command {
 		Short: "Stop jobs; what they have done stays done",
 		Example: `  stevedore job cancel 00e1 --reason "wrong bucket"
   stevedore job cancel 00e1 51ab`,
-		Args: cobra.MinimumNArgs(1),
+		Args: atLeast(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.withJobs(cmd.Context(), args, func(api *client, id string) error {
 				return c.update(cmd.Context(), api, id, job.Cancelled, reason, "cancel")
@@ -312,7 +330,7 @@ func (c *jobCommands) priority() *cobra.Command {
 		Short: "Change the priority of a job; higher goes first",
 		Example: `  stevedore job priority 00e1 100
   stevedore job priority 00e1 0`,
-		Args: cobra.ExactArgs(2),
+		Args: atLeast(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			n, err := strconv.ParseInt(args[1], 10, 32)
 			if err != nil || n < 0 {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -16,15 +17,18 @@ import (
 
 func (c *jobCommands) tag() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "tag",
+		Use:   "tag [JOB]",
 		Short: "Show and change the tags of a job",
 		Long: `Shows and changes the tags of a job. set and unset read the tags and write them
 back, as the API knows only the whole set: who else changes them at the same
 moment may be overwritten.`,
-		Example: `  stevedore job tag get 00e1
+		Example: `  stevedore job tag 00e1                      the same as job tag get 00e1
   stevedore job tag set 00e1 team=storage`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 && regexp.MustCompile(`^(job/)?[0-9a-fA-F][0-9a-fA-F-]{3,}$`).MatchString(args[0]) {
+				return c.showTags(cmd.Context(), args[0])
+			}
 			if len(args) > 0 {
 				return &problem{what: fmt.Sprintf("job tag has no command %q", args[0]), try: try(c.w, "job tag --help"), code: exitUsage}
 			}
@@ -41,17 +45,21 @@ func (c *jobCommands) tagGet() *cobra.Command {
 		Short: "Show the tags of a job",
 		Example: `  stevedore job tag get 00e1
   stevedore job tag get 00e1 -o json`,
-		Args: cobra.ExactArgs(1),
+		Args: atLeast(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.withJob(cmd.Context(), args[0], func(api *client, id string) error {
-				tags, err := c.readTags(cmd.Context(), api, id)
-				if err != nil {
-					return err
-				}
-				return c.printTags(tags)
-			})
+			return c.showTags(cmd.Context(), args[0])
 		},
 	}
+}
+
+func (c *jobCommands) showTags(ctx context.Context, given string) error {
+	return c.withJob(ctx, given, func(api *client, id string) error {
+		tags, err := c.readTags(ctx, api, id)
+		if err != nil {
+			return err
+		}
+		return c.printTags(tags)
+	})
 }
 
 func (c *jobCommands) tagSet() *cobra.Command {
@@ -61,7 +69,7 @@ func (c *jobCommands) tagSet() *cobra.Command {
 		Short: "Add tags to a job, or change their values",
 		Example: `  stevedore job tag set 00e1 team=storage ticket=4711
   stevedore job tag set 00e1 --replace team=storage`,
-		Args: cobra.MinimumNArgs(2),
+		Args: atLeast(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var wanted []job.Tag
 			for _, arg := range args[1:] {
@@ -97,7 +105,7 @@ func (c *jobCommands) tagUnset() *cobra.Command {
 		Short: "Take tags away from a job",
 		Example: `  stevedore job tag unset 00e1 ticket
   stevedore job tag unset 00e1 --all`,
-		Args: cobra.MinimumNArgs(1),
+		Args: atLeast(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if all != (len(args) == 1) {
 				return usagef("unset needs the keys of tags, or else --all")

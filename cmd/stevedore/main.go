@@ -53,10 +53,11 @@ func run(ctx context.Context, args []string, w world) int {
 	started := false
 	cmd := newRoot(w, &started)
 	cmd.SetArgs(append([]string{}, args...)) // of nil, cobra would make os.Args
-	err := cmd.ExecuteContext(ctx)
+	called, err := cmd.ExecuteContextC(ctx)
 	switch {
 	case err != nil && !started: // flags and arguments did not parse
-		err = &problem{what: err.Error(), try: try(w, "--help"), code: exitUsage}
+		_, page, _ := strings.Cut(called.CommandPath()+" --help", " ")
+		err = &problem{what: err.Error(), try: try(w, page), code: exitUsage}
 	case ctx.Err() != nil && errors.Is(err, context.Canceled), ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
 		if p, ok := errors.AsType[*problem](err); !ok || p.code != exitInterrupted {
 			err = &problem{what: "interrupted", code: exitInterrupted, err: err}

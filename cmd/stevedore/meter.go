@@ -38,7 +38,8 @@ const (
 )
 
 // meter shows progress: a line that is redrawn in place on a terminal, and
-// elsewhere a plain line at the start, every plainEvery, and when told to.
+// elsewhere a plain line at the start, every plainEvery, and at the end: when the
+// label changes, something else is said, or the meter is cleared.
 //
 // Its methods may be called concurrently.
 type meter struct {
@@ -53,6 +54,9 @@ type meter struct {
 	first  time.Time
 	points []point // oldest first, within rateWindow
 	shown  time.Time
+	most   int64   // done, of all samples with the label: concurrent ones may come late
+	held   *sample // the last one, if it was not shown
+	heldAt time.Time
 	drawn  bool // a line stands on the terminal
 }
 
@@ -95,12 +99,18 @@ func (m *meter) show(s sample) {
 		every = m.every
 	}
 	if s.label != m.label {
-		m.label, m.first, m.points, m.shown = s.label, now, nil, time.Time{}
+		m.erase()
+		m.label, m.first, m.points, m.shown, m.most = s.label, now, nil, time.Time{}, 0
 	}
-	if !m.shown.IsZero() && now.Sub(m.shown) < every {
+	if s.done < m.most {
 		return
 	}
-	m.shown = now
+	m.most = s.done
+	if !m.shown.IsZero() && now.Sub(m.shown) < every {
+		m.held, m.heldAt = &s, now
+		return
+	}
+	m.shown, m.held = now, nil
 	p := m.measure(now, s)
 	if m.width == nil {
 		fmt.Fprintln(m.out, m.plain(s, p))
@@ -119,7 +129,7 @@ func (m *meter) say(line string) {
 	fmt.Fprintln(m.out, line)
 }
 
-// clear takes the redrawn line away.
+// clear takes the redrawn line away, or adds the last plain one.
 func (m *meter) clear() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -127,6 +137,11 @@ func (m *meter) clear() {
 }
 
 func (m *meter) erase() {
+	if s := m.held; s != nil && m.width == nil {
+		m.shown = m.heldAt
+		fmt.Fprintln(m.out, m.plain(*s, m.measure(m.heldAt, *s)))
+	}
+	m.held = nil
 	if m.drawn {
 		fmt.Fprint(m.out, "\r\x1b[K")
 		m.drawn = false
@@ -196,9 +211,15 @@ func bar(s sample, width int, ascii bool) string {
 
 // plainLine is how progress reads in a log.
 func plainLine(s sample, p pace) string {
+	if s.total <= 0 {
+		return s.label
+	}
 	line := fmt.Sprintf("%s: %s of %s %s (%s)", s.label, thousands(s.done), thousands(s.total), s.unit, percentage(s))
 	if p.rate >= 0 {
-		line += fmt.Sprintf(", %s, ETA %s", rate(p), eta(p))
+		line += ", " + rate(p)
+		if s.done < s.total {
+			line += ", ETA " + eta(p)
+		}
 	}
 	if s.failed > 0 {
 		line += fmt.Sprintf(", %s failed", thousands(s.failed))

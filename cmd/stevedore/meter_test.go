@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// TestMeterPlain: a line at the start, one when the label changes, and few in between.
+// TestMeterPlain: a line at the start, one at the end, and few in between.
 func TestMeterPlain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -20,11 +20,17 @@ func TestMeterPlain(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		m.show(sample{label: "checking", unit: "objects", done: 1, total: 10, failed: 1})
+		time.Sleep(time.Second)
+		m.show(sample{label: "checking", unit: "objects", done: 10, total: 10, failed: 1})
+		m.show(sample{label: "checking", unit: "objects", done: 9, total: 10, failed: 1}) // was overtaken
 		m.say("done")
+		m.clear()
 		want := `tagging: 0 of 5,000 objects (0.0%)
 tagging: 1,000 of 5,000 objects (20.0%), 100/s, ETA 40s
 tagging: 2,000 of 5,000 objects (40.0%), 100/s, ETA 30s
+tagging: 2,400 of 5,000 objects (48.0%), 100/s, ETA 26s
 checking: 1 of 10 objects (10.0%), 1 failed
+checking: 10 of 10 objects (100.0%), 9/s, 1 failed
 done
 `
 		if out.String() != want {
@@ -75,7 +81,7 @@ func TestMeterUnknownTotal(t *testing.T) {
 	var out bytes.Buffer
 	m := newMeter(&out, func(string) string { return "" })
 	m.show(sample{label: "Preparing", unit: "tasks"})
-	if got, want := out.String(), "Preparing: 0 of 0 tasks (-)\n"; got != want {
+	if got, want := out.String(), "Preparing\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	if got := barLine(sample{label: "Preparing"}, pace{rate: -1, eta: -1}, 90, true); !strings.Contains(got, "-----") || !strings.Contains(got, "ETA -") {

@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -37,6 +39,31 @@ func writeReady(path string, r ready) error {
 	}
 	if err := os.Rename(f.Name(), path); err != nil {
 		return fmt.Errorf("write ready file: %w", err)
+	}
+	return nil
+}
+
+// checkReady returns a problem if no ready file can be written at path.
+func checkReady(path string) error {
+	cannot := func(why, try string, err error) error {
+		return &problem{what: fmt.Sprintf("--ready-file %s: cannot be written", path), why: why, try: try, code: exitUsage, err: err}
+	}
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, ".stevedore-ready-*")
+	if err != nil {
+		why, try := err.Error(), "a file in a directory that you may write to"
+		if e, ok := errors.AsType[*fs.PathError](err); ok {
+			why = dir + ": " + e.Err.Error()
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			try = "mkdir -p " + quoteShell(dir)
+		}
+		return cannot(why, try, err)
+	}
+	f.Close()
+	os.Remove(f.Name())
+	if at, err := os.Stat(path); err == nil && at.IsDir() {
+		return cannot(path+" is a directory", "--ready-file "+quoteShell(filepath.Join(path, "ready.json")), nil)
 	}
 	return nil
 }

@@ -111,6 +111,7 @@ func unquoteETag(s string) string { return string(bytes.Trim([]byte(s), `"`)) }
 func each(ctx context.Context, n int, progress func(done int), do func(ctx context.Context, i int) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	var next, done atomic.Int64
+	progress(0)
 	for range min(parallel, n) {
 		group.Go(func() error {
 			for {

@@ -139,6 +139,7 @@ func TestClient(t *testing.T) {
 
 	check(0, "team  storage", "job", "tag", "set", waiting, "team=storage", "x=")
 	check(0, "team  tape", "job", "tag", "set", waiting, "team=tape", "y=a b")
+	check(0, "team  tape", "job", "tag", shortID(waiting))
 	if got := check(0, "", "job", "tag", "get", waiting); got.stdout != "team  tape\nx     \ny     a b\n" {
 		t.Errorf("got the tags\n%s", got.stdout)
 	}
@@ -209,8 +210,11 @@ func TestDemo(t *testing.T) {
 		t.Run(operation, func(t *testing.T) {
 			t.Parallel()
 			got := invoke(t.Context(), "", os.Environ(), "demo", "--objects", "50", "--operation", operation)
-			if got.code != 0 || !strings.Contains(got.stdout, "\n50 of 50 succeeded, ") {
+			if got.code != 0 || !strings.Contains(got.stdout, "\n50 of 50 succeeded, ") || !strings.HasSuffix(got.stdout, "--keep leaves it to be looked at\n") {
 				t.Errorf("got exit code %d\n%s%s", got.code, got.stdout, got.stderr)
+			}
+			if !strings.HasPrefix(got.stdout, "seeding: 0 of 50 ") || strings.Count(got.stdout, ": 50 of 50 objects (100.0%)") != 3 {
+				t.Errorf("progress in\n%s", got.stdout)
 			}
 		})
 	}

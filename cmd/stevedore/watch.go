@@ -38,7 +38,7 @@ to standard error, the outcome to standard output.
 Ctrl-C ends the watching; the job goes on.`,
 		Example: `  stevedore job watch 00e1
   stevedore job watch 00e1 --exit-status --timeout 2h`,
-		Args: cobra.ExactArgs(1),
+		Args: atLeast(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.interval < 10*time.Millisecond {
 				return usagef("--interval %s: want at least 10ms", o.interval)
