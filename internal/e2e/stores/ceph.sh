@@ -4,7 +4,7 @@
 #
 #   ACCESS=key SECRET=secret KMS=name=base64 ceph.sh DIR S3-ADDRESS MONITOR-ADDRESS
 #
-# It accepts the key pair once it is ready, and ends when it is told to (SIGTERM).
+# It is ready once it accepts the key pair, and ends when it is told to (SIGTERM).
 set -euo pipefail
 dir=$1 s3=$2 monitor=$3
 children=()
@@ -87,18 +87,10 @@ children+=($!)
 until_ok sh -c 'ceph osd stat | grep -q "1 up"'
 
 ceph auth get-or-create client.rgw.a mon 'allow rw' mgr 'allow rw' osd 'allow rwx' -o rgw/keyring
-gateway() {
-	radosgw -n client.rgw.a -f &
-	children+=($!)
-	until_ok curl -s -o /dev/null "http://$s3/"
-}
-gateway
-# Another storage class, which it knows after a restart.
+# The first command makes the default zone.
+radosgw-admin user create --uid=stevedore --display-name=stevedore --access-key="$ACCESS" --secret="$SECRET"
 radosgw-admin zonegroup placement add --rgw-zonegroup default --placement-id default-placement --storage-class STANDARD_IA
 radosgw-admin zone placement add --rgw-zone default --placement-id default-placement --storage-class STANDARD_IA --data-pool default.rgw.ia.data
-kill -KILL "${children[-1]}"
-wait "${children[-1]}" || true
-unset 'children[-1]'
-gateway
-radosgw-admin user create --uid=stevedore --display-name=stevedore --access-key="$ACCESS" --secret="$SECRET"
+radosgw -n client.rgw.a -f &
+children+=($!)
 wait
