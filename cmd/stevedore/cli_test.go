@@ -22,6 +22,9 @@ func TestUsage(t *testing.T) {
 		if says != "" && got.stdout != "" {
 			t.Errorf("%q: an error, but stdout has %q", args, got.stdout)
 		}
+		if strings.Contains(got.stderr, "strconv") {
+			t.Errorf("%q: got the error of a library\n%s", args, got.stderr)
+		}
 	}
 	check(0, "")
 	check(0, "", "job")
@@ -31,7 +34,19 @@ func TestUsage(t *testing.T) {
 	check(2, `has no command "lst"`, "job", "lst")
 	check(2, `has no command "add"`, "job", "tag", "add")
 	check(2, "unknown flag", "serve", "--lsten", "x")
-	check(2, "invalid argument", "dev", "--seed", "many")
+	check(2, "--seed many: want a whole number", "dev", "--seed", "many")
+	check(2, "--interval often: want a time such as 30s", "job", "watch", "00e1", "--interval", "often")
+	check(2, "try   stevedore job watch --help", "job", "watch", "00e1", "--interval", "often")
+	check(2, "--keep maybe: want true or false", "demo", "--keep=maybe")
+	check(2, "try   stevedore demo --help", "demo", "--keep=maybe")
+	check(2, "try   stevedore serve --help", "serve", "--lsten", "x")
+	check(2, "try   stevedore job list --help", "job", "list", "--limit", "0")
+	check(2, `job list takes flags only: what is "00e1" for?`, "job", "list", "00e1")
+	check(2, `serve takes flags only: what is "now" for?`, "serve", "now")
+	check(2, `try   stevedore job create --cli-input-json 'my copy.json'`, "job", "create", "my copy.json")
+	check(2, "not both", "job", "create", "--example", "tag", "--cli-input-json", "x")
+	check(2, "want one of tag, untag, copy", "job", "create", "--example", "delete")
+	check(2, "stevedore job create --example tag > job.json", "job", "create")
 	check(2, "--seed -1", "dev", "--seed", "-1")
 	check(2, "--copy-limit 0", "dev", "--copy-limit", "0")
 	check(2, "--restore-after -1s", "dev", "--restore-after", "-1s")

@@ -7,6 +7,10 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"unicode/utf8"
+
+	"stevedore/internal/controlapi"
+	"stevedore/internal/job"
 )
 
 // api is a server that gives one answer after the other, and the last one from
@@ -79,7 +83,12 @@ func TestAnswers(t *testing.T) {
 	check("always unwell", exitFailed, "InternalServiceException (500)", maxAttempts, describe, unwell)
 	check("throttled", 0, "Active", 3, describe, answer{503, wrapped("SlowDown", "slow down")}, answer{429, wrapped("TooManyRequestsException", "x")}, answer{200, described("Active")})
 	check("refused", exitDenied, "request id REQ", 1, describe, answer{403, wrapped("AccessDenied", "Access Denied")})
-	check("reused token", exitConflict, "IdempotencyException", 1, describe, answer{400, wrapped("IdempotencyException", "x")})
+	check("reused token", exitConflict, "try   another ClientRequestToken", 1, describe, answer{400, wrapped("IdempotencyException", "x")})
+	check("status", exitConflict, "try   stevedore job describe 00e123a4, to see", 1, []string{"job", "cancel", someID}, answer{400, wrapped("JobStatusException", "no")})
+	check("ended", exitConflict, "try   stevedore job describe 00e123a4", 1, []string{"job", "priority", someID, "1"},
+		answer{400, wrapped("BadRequestException", "the job has ended and cannot be changed any more")})
+	check("account of another", exitDenied, "try   --account-id 555555555555\n", 1, describe,
+		answer{403, wrapped("AccessDenied", "the access key belongs to account 555555555555, the request is for account 1")})
 	check("flat error", exitNotFound, "NoSuchJob (404)", 1, describe, answer{404, "<Error><Code>NoSuchJob</Code><Message>gone</Message></Error>"})
 	check("not the API", exitFailed, "not of the job API", 1, describe, answer{404, "<html>no</html>"})
 	check("not the API, but happy", exitFailed, "read the answer", 1, describe, answer{200, "<html>yes</html>"})
@@ -115,10 +124,87 @@ func TestWatchOutlivesTheServer(t *testing.T) {
 
 func TestTable(t *testing.T) {
 	t.Parallel()
-	if got := wordCell("two words\tand a \x1b[0m lot more than fits"); got != "two-words?and-a-?[0m-lot" {
-		t.Errorf("got %q", got)
+	if got := textCell(" two words\tand a \x1b[0m lot, more than fits in a row"); !strings.HasPrefix(got, "two words?and a ?[0m lot, more") || utf8.RuneCountInString(got) != 40 {
+		t.Errorf("got %q of %d characters", got, utf8.RuneCountInString(got))
 	}
-	if got := wordCell(" "); got != "-" {
+	if got := textCell(" "); got != "-" {
 		t.Errorf("got %q, want -", got)
 	}
+	check := func(status job.Status, succeeded, failed int64, want string) {
+		t.Helper()
+		if got := outcome(status, controlapi.Progress{NumberOfTasksSucceeded: succeeded, NumberOfTasksFailed: failed}); got != want {
+			t.Errorf("%s with %d succeeded and %d failed: got %s, want %s", status, succeeded, failed, got, want)
+		}
+	}
+	check(job.Active, 1, 1, "-")
+	check(job.Complete, 2, 0, "ok")
+	check(job.Complete, 1, 1, "partial")
+	check(job.Complete, 0, 2, "failed")
+	check(job.Failed, 1, 1, "failed")
+	check(job.Cancelled, 1, 1, "cancelled")
+}
+
+// TestReportText: where a report is said to be, for each way a job can stand.
+func TestReportText(t *testing.T) {
+	t.Parallel()
+	check := func(status job.Status, executed int64, code string, want string) {
+		t.Helper()
+		j := controlapi.JobDescriptor{
+			JobId: "ID", Status: status, ProgressSummary: controlapi.Progress{NumberOfTasksFailed: executed},
+			Report: &job.Report{Enabled: true, Bucket: "arn:aws:s3:::reports", Prefix: "p/", ReportScope: job.AllTasks},
+		}
+		if code != "" {
+			j.FailureReasons = []job.FailureReason{job.Fail(code, "x")}
+		}
+		if got := reportText(&j); got != want {
+			t.Errorf("%s with %d tasks %s: got %q, want %q", status, executed, code, got, want)
+		}
+		if got, want := failedRows(&j) != "", strings.HasPrefix(want, "written"); got != want {
+			t.Errorf("%s with %d tasks %s: got failed rows %t, want %t", status, executed, code, got, want)
+		}
+	}
+	const place = "written to s3://reports/p/job-ID/manifest.json  AllTasks"
+	check(job.Suspended, 0, "", "will be "+place)
+	check(job.Completing, 5, "", "will be "+place)
+	check(job.Complete, 5, "", place)
+	check(job.Cancelled, 5, "", place)
+	check(job.Failed, 5, job.CodeThreshold, place)
+	check(job.Failed, 0, job.CodeManifestChanged, "none: no task ran")
+	check(job.Cancelled, 0, "", "none: no task ran")
+	check(job.Failing, 5, job.CodeReportFailed, "could not be written to s3://reports")
+	check(job.Failed, 5, job.CodeReportFailed, "could not be written to s3://reports")
+	check(job.Failed, 5, "RoleNotFound", "could not be written to s3://reports")
+	check(job.Failed, 0, "RoleNotFound", "none: no task ran")
+	if got := reportText(&controlapi.JobDescriptor{Report: &job.Report{}}); got != "none: not asked for" {
+		t.Errorf("no report: got %q", got)
+	}
+}
+
+// TestEnded: what a watch says at the end of a job that did not end well.
+func TestEnded(t *testing.T) {
+	t.Parallel()
+	check := func(status, inner string, says ...string) {
+		t.Helper()
+		body := "<DescribeJobResult" + ns + "><Job><JobId>" + someID + "</JobId><Status>" + status + "</Status>" + inner + "</Job></DescribeJobResult>"
+		for _, command := range []string{"watch", "describe"} {
+			url, _ := fakeAPI(t, answer{200, body})
+			got := invoke(t.Context(), "", nil, "job", command, someID, "--endpoint-url", url)
+			want := says
+			if command == "describe" {
+				want = says[1:]
+			}
+			for _, text := range want {
+				if !strings.Contains(got.stdout, text) {
+					t.Errorf("%s %s: got %+v, want %q", command, status, got, text)
+				}
+			}
+		}
+	}
+	const report = "<Report><Bucket>arn:aws:s3:::reports</Bucket><Enabled>true</Enabled><ReportScope>AllTasks</ReportScope></Report>"
+	const some = "<ProgressSummary><TotalNumberOfTasks>9</TotalNumberOfTasks><NumberOfTasksSucceeded>1</NumberOfTasksSucceeded><NumberOfTasksFailed>1</NumberOfTasksFailed></ProgressSummary>"
+	folder := "s3://reports/job-" + someID + "/"
+	for _, status := range []string{"Cancelled", "Failed"} {
+		check(status, some+report, status+": 1 of 9 tasks succeeded, 1 failed", "written to "+folder+"manifest.json", folder+"results/")
+	}
+	check("Cancelled", report, "job/"+someID+" Cancelled before any task ran\n")
 }

@@ -52,7 +52,7 @@ func (f *connectFlags) add(cmd *cobra.Command, store bool) {
 	fs.StringVar(&f.endpoint, "endpoint-url", "", "`URL` of the API (see stevedore help environment)")
 	fs.StringVar(&f.account, "account-id", "", "account `ID`, twelve digits")
 	fs.StringVar(&f.region, "region", "", "`REGION` of the jobs")
-	fs.StringVar(&f.readyFile, "ready-file", "", "take all of that from the `PATH` that stevedore dev has written")
+	fs.StringVar(&f.readyFile, "ready-file", "", "take all of these and the keys from `PATH`, written by stevedore dev")
 	if store {
 		fs.StringVar(&f.s3, "s3-endpoint-url", "", "`URL` of the store")
 	}
@@ -75,7 +75,7 @@ func (f *connectFlags) connect(ctx context.Context, w world) (*connection, error
 	if path := cmp.Or(f.readyFile, w.getenv("STEVEDORE_READY_FILE")); path != "" {
 		var err error
 		if given, err = readReady(path); err != nil {
-			return nil, &problem{what: err.Error(), try: "stevedore dev --ready-file " + quoteShell(path), code: exitUnreachable, err: err}
+			return nil, &problem{what: err.Error(), try: try(w, "dev --ready-file "+quoteShell(path)), code: exitUnreachable, err: err}
 		}
 	}
 	endpoint := cmp.Or(f.endpoint, given.API, w.getenv("STEVEDORE_ENDPOINT_URL"), w.getenv("AWS_ENDPOINT_URL_S3_CONTROL"), "http://"+devListen)

@@ -47,7 +47,7 @@ It exits with 0 only if all of that holds.`,
 		Example: `  stevedore demo
   stevedore demo --objects 100000 --operation copy
   stevedore demo --keep                 leave the server up to look around`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return demo(cmd.Context(), w, o) },
 	}
 	fs := cmd.Flags()
@@ -89,7 +89,7 @@ func demo(ctx context.Context, w world, o demoOptions) (err error) {
 		return cause // what follows from a dead server is beside the point
 	}
 	if o.keep && ctx.Err() == nil {
-		fmt.Fprintf(w.stdout, "\n%s", devBlock(w, d, devOptions{}, ""))
+		fmt.Fprintf(w.stdout, "\n%s", devBlock(w, d, devOptions{}, seeded{}))
 		err = cmp.Or(d.wait(ctx), err)
 	}
 	return err

@@ -44,7 +44,7 @@ objects are kept: start it again with the same DIR.`,
   stevedore dev --data ./stevedore-data
   stevedore dev --function thumbnail=./bootstrap
   stevedore dev --listen 127.0.0.1:0 --s3-listen 127.0.0.1:0 --ready-file ready.json`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return dev(cmd.Context(), w, o) },
 	}
 	flags := cmd.Flags()
@@ -113,9 +113,9 @@ func dev(ctx context.Context, w world, o devOptions) (err error) {
 		}
 	}()
 
-	var etag string
+	var there seeded
 	if o.seed > 0 {
-		if etag, err = d.fill(ctx, w, o.seed); err != nil {
+		if there, err = d.fill(ctx, w, o.seed); err != nil {
 			return err
 		}
 	}
@@ -126,7 +126,7 @@ func dev(ctx context.Context, w world, o devOptions) (err error) {
 		// Scripts take the file for "it runs", so it goes when the server goes.
 		defer os.Remove(o.readyFile)
 	}
-	fmt.Fprint(w.stdout, devBlock(w, d, o, etag))
+	fmt.Fprint(w.stdout, devBlock(w, d, o, there))
 	return d.wait(ctx)
 }
 
@@ -149,25 +149,34 @@ func localFunctions(values []string) (lambda.Config, error) {
 	return functions, nil
 }
 
-// fill makes the buckets, objects and manifest of a seeded server, and returns
-// the ETag of the manifest.
-func (d *devServer) fill(ctx context.Context, w world, n int) (etag string, err error) {
+// seeded is what a seeded server has. The zero value is one that is not.
+type seeded struct {
+	etag  string // of the manifest
+	older bool   // there are objects of an earlier start that the manifest does not list
+}
+
+// fill makes the buckets, objects and manifest of a seeded server.
+func (d *devServer) fill(ctx context.Context, w world, n int) (there seeded, err error) {
 	client, done := newS3(d.ready())
 	defer done()
 	if err := createBuckets(ctx, client, demoBucket, manifestsBucket, reportsBucket); err != nil {
-		return "", err
+		return there, err
+	}
+	if there.older, err = seededBeyond(ctx, client, n); err != nil {
+		return there, err
 	}
 	m := newMeter(w.stderr, w.getenv)
 	defer m.clear()
 	progress := func(done int) { m.show(sample{label: "seeding", unit: "objects", done: int64(done), total: int64(n)}) }
 	if err := seed(ctx, client, n, nil, progress); err != nil {
-		return "", err
+		return there, err
 	}
-	return putManifest(ctx, client, n)
+	there.etag, err = putManifest(ctx, client, n)
+	return there, err
 }
 
 // devBlock is the one block that a development server prints.
-func devBlock(w world, d *devServer, o devOptions, etag string) string {
+func devBlock(w world, d *devServer, o devOptions, there seeded) string {
 	r := d.ready()
 	var b strings.Builder
 	kept := "kept"
@@ -181,9 +190,12 @@ func devBlock(w world, d *devServer, o devOptions, etag string) string {
   keys      %s / %s
   data      %s   %s
 `, r.API, r.Account, r.S3, r.Region, r.AccessKey, r.SecretKey, d.dir, kept)
-	if etag != "" {
+	if there.etag != "" {
 		fmt.Fprintf(&b, "  objects   s3://%s/data/ (%s), listed in s3://%s/%s\n",
 			demoBucket, thousands(int64(o.seed)), manifestsBucket, manifestKey)
+	}
+	if there.older {
+		b.WriteString("            beside objects of an earlier start, which are not in the list\n")
 	}
 
 	for _, f := range o.functions {
@@ -199,13 +211,13 @@ AWS CLI, unmodified:
   %[1]s exec%[2]s -- aws s3control list-jobs --account-id %[3]s
   %[1]s exec%[2]s -- aws s3 ls
 `, program, where, r.Account)
-	if etag != "" {
+	if there.etag != "" {
 		fmt.Fprintf(&b, `  %s exec%s -- aws s3control create-job --account-id %s --no-confirmation-required --priority 10 \
     --role-arn %s \
     --operation '%s' \
     --manifest '%s' \
     --report '%s'
-`, program, where, r.Account, roleARN(r.Account), sampleOperation, sampleManifest(etag), sampleReport)
+`, program, where, r.Account, roleARN(r.Account), sampleOperation, sampleManifest(there.etag), sampleReport)
 	}
 	fmt.Fprintf(&b, `
 Our own client:

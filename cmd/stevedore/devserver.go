@@ -53,6 +53,16 @@ func startDev(ctx context.Context, dir, listen string, s3 devstore.Config, funct
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
 
+	if err := usableDir(d.dir); err != nil {
+		return nil, &problem{what: "the data directory cannot be used", why: err.Error(), try: "another --data DIR", code: exitDataDir, err: err}
+	}
+	if err := freeAddress(ctx, s3.Listen); err != nil {
+		return nil, &problem{
+			what: "the address of the S3 server cannot be listened on", why: err.Error(),
+			try: "another --s3-listen address; port 0 takes a free one", code: exitCannotListen, err: err,
+		}
+	}
+
 	// The store first: the service has to be told where it is.
 	s3.Dir, s3.AccessKey, s3.Secret, s3.Region = d.dir, devAccessKey, devSecret, devRegion
 	d.store, err = devstore.Start(ctx, s3)
@@ -72,9 +82,32 @@ func startDev(ctx context.Context, dir, listen string, s3 devstore.Config, funct
 	c.ShutdownGrace = 5 * time.Second
 	c.SegmentInterval = 500 * time.Millisecond // somebody watches the counters
 	if d.service, err = service.Start(ctx, c); err != nil {
-		return nil, startProblem(err)
+		return nil, startProblem(err, c.DataDir)
 	}
 	return d, nil
+}
+
+// usableDir makes a directory unless it is there, and tries to write in it. The
+// S3 server, another process, could only say in words what does not work.
+func usableDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make it: %w", err)
+	}
+	f, err := os.CreateTemp(dir, ".stevedore-*")
+	if err != nil {
+		return fmt.Errorf("write in it: %w", err)
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// freeAddress returns why address cannot be listened on. That may change before
+// somebody does, who then says so.
+func freeAddress(ctx context.Context, address string) error {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return fmt.Errorf("try to listen: %w", err)
+	}
+	return l.Close()
 }
 
 // wait returns when ctx ends, with nil, or when a part of the server has ended

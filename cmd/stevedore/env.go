@@ -2,10 +2,12 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -14,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -42,12 +45,13 @@ func newEnv(w world) *cobra.Command {
 As the proxy is for everything the shell starts, exec is often better.`,
 		Example: `  eval "$(stevedore env)"
   stevedore env --shell fish | source`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			at, err := connect.connect(cmd.Context(), w)
 			if err != nil {
 				return err
 			}
+			at.warnOfStore(w)
 			text, err := shellText(at.environment(w), shell)
 			if err != nil {
 				return err
@@ -59,6 +63,29 @@ As the proxy is for everything the shell starts, exec is often better.`,
 	connect.add(cmd, true)
 	cmd.Flags().StringVar(&shell, "shell", "sh", "sh, fish or json")
 	return cmd
+}
+
+// warnOfStore says so where nothing keeps S3 calls from going to AWS.
+func (c *connection) warnOfStore(w world) {
+	if c.s3 == "" {
+		fmt.Fprintln(w.stderr, "warning: it is not known where the store is, so S3 calls go to AWS;"+
+			"\n  name it with --s3-endpoint-url, AWS_ENDPOINT_URL_S3 or --ready-file")
+	}
+}
+
+// listening returns a problem if nothing listens where the API should be. A
+// server with https may be behind a proxy of its own, so nobody is asked there.
+func (c *connection) listening(ctx context.Context, w world) error {
+	if c.endpoint.Scheme != "http" {
+		return nil
+	}
+	const patience = 5 * time.Second // for a host that drops packets
+	dialer := net.Dialer{Timeout: patience}
+	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(c.endpoint.Hostname(), cmp.Or(c.endpoint.Port(), "80")))
+	if err != nil {
+		return c.unanswered(w, "exec", err)
+	}
+	return conn.Close()
 }
 
 // variable is one to set, or to unset.
@@ -170,7 +197,8 @@ func newExec(w world) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "exec [flags] -- COMMAND...",
 		Short: "Run a command in an environment that lets AWS clients reach the server",
-		Long: `Runs a command and ends with its exit code.
+		Long: `Runs a command and ends with its exit code; with 11, and without running it, if no
+server listens at an http:// endpoint.
 
 ` + envDoc + `
 
@@ -190,6 +218,12 @@ it, unless you do. Older boto3 needs it in your program: AWS_ENDPOINT_URL_S3_CON
 			if err != nil {
 				return err
 			}
+			if err := at.listening(cmd.Context(), w); err != nil {
+				return err
+			}
+			if !jobsOnly(args) {
+				at.warnOfStore(w)
+			}
 			vars := at.environment(w)
 			return runCommand(w, vars, tellEndpoint(args, vars))
 		},
@@ -197,6 +231,11 @@ it, unless you do. Older boto3 needs it in your program: AWS_ENDPOINT_URL_S3_CON
 	cmd.Flags().SetInterspersed(false) // flags after the command are its own
 	connect.add(cmd, true)
 	return cmd
+}
+
+// jobsOnly reports whether a command is an AWS CLI that calls the job API alone.
+func jobsOnly(args []string) bool {
+	return filepath.Base(args[0]) == "aws" && slices.Contains(args, "s3control")
 }
 
 // tellEndpoint names the endpoint to an AWS CLI on its command line, where every

@@ -50,7 +50,7 @@ Exit codes of serve, dev and demo:
    12  an address cannot be listened on
 
 exec ends with the exit code of the command it runs, 126 if that cannot be
-started and 127 if it is not found.
+started, 127 if it is not found and 11 if no server listens.
 `
 
 // problem is an error for the person at the terminal: what happened, why, and

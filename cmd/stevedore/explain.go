@@ -9,19 +9,17 @@ import (
 	"strings"
 
 	"stevedore/internal/controlapi"
+	"stevedore/internal/job"
 )
 
 // explain turns an error of a call into one for the person at the terminal;
-// what says what did not work.
-func (c *client) explain(w world, what string, err error) error {
+// what says what did not work, id is the job it was about, if any.
+func (c *client) explain(w world, id, what string, err error) error {
 	if err == nil {
 		return nil
 	}
 	if e, ok := errors.AsType[*unreachableError](err); ok {
-		return &problem{
-			what: what + ": no server answers at " + c.at.endpoint.String(), why: e.err.Error(),
-			try: try(w, "dev") + ", or --endpoint-url; see: " + try(w, "help environment"), code: exitUnreachable, err: err,
-		}
+		return c.at.unanswered(w, what, e.err)
 	}
 	e, ok := errors.AsType[*apiError](err)
 	if !ok {
@@ -37,7 +35,17 @@ func (c *client) explain(w world, what string, err error) error {
 		code:      exitFailed,
 		err:       err,
 	}
+	describe := ""
+	if id != "" {
+		describe = try(w, "job describe "+shortID(id)) + ", to see how it stands"
+	}
 	switch {
+	case accountOfKey(e.Message) != "":
+		p.code = exitDenied
+		p.try = "--account-id " + accountOfKey(e.Message)
+	case strings.HasPrefix(e.Message, crossAccount):
+		p.code = exitDenied
+		p.try = "a RoleArn such as " + roleARN(c.at.account) + ", or --account-id of the account of the role"
 	case e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden:
 		p.code = exitDenied
 		p.why += ", " + c.at.signedBy()
@@ -45,15 +53,39 @@ func (c *client) explain(w world, what string, err error) error {
 	case e.Code == controlapi.NotFound || e.Code == "NoSuchJob" || e.Code == "NoSuchJobException":
 		p.code = exitNotFound
 		p.try = try(w, "job list") + " (jobs are per account and region: now " + c.at.account + ", " + c.at.region + ")"
-	case e.Code == controlapi.JobStatus || e.Code == controlapi.Idempotency:
+	case e.Code == controlapi.Idempotency:
 		p.code = exitConflict
-		p.try = try(w, "job describe") + ", to see how it stands"
+		p.try = "another ClientRequestToken, or none: then each call gets one of its own"
+	case e.Code == controlapi.JobStatus || strings.HasPrefix(e.Message, job.ErrTerminal.Error()):
+		p.code = exitConflict
+		p.try = describe
 	case e.Status == http.StatusNotFound || e.Status == http.StatusMethodNotAllowed:
 		p.try = "--endpoint-url: is that the job API?"
 	case e.Status/100 == 4 && e.Code != controlapi.SlowDown && e.Status != http.StatusTooManyRequests:
 		p.code = exitInvalid
 	}
 	return p
+}
+
+// unanswered says that there is no server, or none that can be reached.
+func (c *connection) unanswered(w world, what string, err error) error {
+	return &problem{
+		what: what + ": no server answers at " + c.endpoint.String(), why: err.Error(),
+		try: try(w, "dev") + ", or --endpoint-url; see: " + try(w, "help environment"), code: exitUnreachable, err: err,
+	}
+}
+
+// crossAccount begins the message about a role of another account.
+const crossAccount = "Cross-account pass role is not allowed"
+
+// accountOfKey is the account that owns the access key, if message is that the
+// request was for another one.
+func accountOfKey(message string) string {
+	found := regexp.MustCompile(`^the access key belongs to account (\d{12}), `).FindStringSubmatch(message)
+	if found == nil {
+		return ""
+	}
+	return found[1]
 }
 
 // find returns the ID of the job that the user means: all of it, or a beginning
@@ -71,7 +103,7 @@ func (c *client) find(ctx context.Context, w world, given string) (string, error
 	for next := ""; ; {
 		page, err := c.listJobs(ctx, nil, next, pageSize)
 		if err != nil {
-			return "", c.explain(w, "look for job "+printable(given), err)
+			return "", c.explain(w, "", "look for job "+printable(given), err)
 		}
 		for _, j := range page.Jobs {
 			if strings.HasPrefix(strings.ToLower(j.JobId), id) {

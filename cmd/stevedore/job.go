@@ -127,20 +127,39 @@ func (c *jobCommands) print(answer any, id, outcome string) error {
 }
 
 func (c *jobCommands) create() *cobra.Command {
-	var file string
+	var file, example string
 	cmd := &cobra.Command{
 		Use:   "create --cli-input-json FILE|-",
 		Short: "Create a job from the JSON that the AWS CLI takes",
 		Long: `Creates a job from a file in the form that "aws s3control create-job" takes as
 --cli-input-json. AccountId may be left out; so may ClientRequestToken, then each
 call creates a job of its own. A job waits for its confirmation unless
-ConfirmationRequired is false.`,
-		Example: `  stevedore job create --cli-input-json job.json
-  aws s3control create-job --generate-cli-skeleton | stevedore job create --cli-input-json -`,
-		Args: cobra.NoArgs,
+ConfirmationRequired is false.
+
+--example prints such a file, for one of the operations
+` + strings.Join(exampleNames(), ", ") + `.`,
+		Example: `  stevedore job create --example tag > job.json
+  stevedore job create --cli-input-json job.json`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 && file == "" && example == "" { // copy.json: what else could it be
+				return &problem{
+					what: fmt.Sprintf("create takes the request as --cli-input-json %s", quoteShell(args[0])),
+					try:  try(c.w, "job create --cli-input-json "+quoteShell(args[0])), code: exitUsage,
+				}
+			}
+			return noArgs(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if file == "" {
-				return &problem{what: "create needs --cli-input-json FILE, or - for standard input", try: try(c.w, "job create --help"), code: exitUsage}
+			switch {
+			case example != "" && file != "":
+				return usagef("--example prints a request, --cli-input-json takes one: not both")
+			case example != "":
+				return c.printExample(example)
+			case file == "":
+				return &problem{
+					what: "create needs --cli-input-json FILE, or - for standard input",
+					try:  try(c.w, "job create --example tag > job.json") + ", for a file to begin with", code: exitUsage,
+				}
 			}
 			spec, account, err := c.input(file)
 			if err != nil {
@@ -152,13 +171,14 @@ ConfirmationRequired is false.`,
 				}
 				out, err := api.createJob(cmd.Context(), &spec)
 				if err != nil {
-					return api.explain(c.w, "create the job", err)
+					return api.explain(c.w, "", "create the job", err)
 				}
 				return c.print(out, out.JobId, "created")
 			})
 		},
 	}
 	cmd.Flags().StringVar(&file, "cli-input-json", "", "`FILE` with the request, - for standard input")
+	cmd.Flags().StringVar(&example, "example", "", "print a request for `OPERATION`, create nothing")
 	return cmd
 }
 
@@ -184,7 +204,7 @@ func (c *jobCommands) input(file string) (job.Spec, string, error) {
 		}
 		return spec, "", &problem{
 			what: "the request in " + name + " is not valid", why: strings.Join(lines, "\n"),
-			try: "aws s3control create-job --generate-cli-skeleton", code: exitInvalid,
+			try: try(c.w, "job create --example tag") + ", to compare with", code: exitInvalid,
 		}
 	}
 	return spec, account, nil
@@ -200,7 +220,7 @@ func (c *jobCommands) list() *cobra.Command {
 		Short: "List jobs, the newest first",
 		Example: `  stevedore job list
   stevedore job list --status Active,Suspended -o json`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			wanted, err := parseStatuses(statuses)
 			if err != nil {
@@ -235,7 +255,7 @@ func (c *jobCommands) printList(ctx context.Context, api *client, statuses []job
 	for {
 		page, err := api.listJobs(ctx, statuses, all.NextToken, min(pageSize, limit-len(all.Jobs)))
 		if err != nil {
-			return api.explain(c.w, "list jobs", err)
+			return api.explain(c.w, "", "list jobs", err)
 		}
 		stuck := page.NextToken == all.NextToken
 		all.Jobs, all.NextToken = append(all.Jobs, page.Jobs...), page.NextToken
@@ -272,7 +292,7 @@ func (c *jobCommands) describe() *cobra.Command {
 			return c.withJob(cmd.Context(), args[0], func(api *client, id string) error {
 				j, err := api.describeJob(cmd.Context(), id)
 				if err != nil {
-					return api.explain(c.w, "describe job "+shortID(id), err)
+					return api.explain(c.w, id, "describe job "+shortID(id), err)
 				}
 				if c.output == "table" {
 					return c.writeDescription(&j)
@@ -319,7 +339,7 @@ func (c *jobCommands) cancel() *cobra.Command {
 func (c *jobCommands) update(ctx context.Context, api *client, id string, want job.Status, reason, verb string) error {
 	out, err := api.updateStatus(ctx, id, want, reason)
 	if err != nil {
-		return api.explain(c.w, verb+" job "+shortID(id), err)
+		return api.explain(c.w, id, verb+" job "+shortID(id), err)
 	}
 	return c.print(out, id, string(out.Status))
 }
@@ -339,7 +359,7 @@ func (c *jobCommands) priority() *cobra.Command {
 			return c.withJob(cmd.Context(), args[0], func(api *client, id string) error {
 				out, err := api.updatePriority(cmd.Context(), id, int32(n))
 				if err != nil {
-					return api.explain(c.w, "change the priority of job "+shortID(id), err)
+					return api.explain(c.w, id, "change the priority of job "+shortID(id), err)
 				}
 				return c.print(out, id, fmt.Sprintf("priority %d", out.Priority))
 			})

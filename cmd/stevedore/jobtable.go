@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -13,16 +14,17 @@ import (
 	"stevedore/internal/job"
 )
 
-// writeJobTable writes one line for each job, without spaces inside values.
+// writeJobTable writes one line for each job, without spaces inside values but
+// for the last one, the description.
 func writeJobTable(w io.Writer, jobs []controlapi.ListedJob) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "ID\tSTATUS\tOUTCOME\tOPERATION\tPROGRESS\tFAILED\tPRIO\tDESCRIPTION\tAGE")
+	fmt.Fprintln(t, "ID\tSTATUS\tOUTCOME\tOPERATION\tPROGRESS\tFAILED\tPRIO\tAGE\tDESCRIPTION")
 	for i := range jobs {
 		j := &jobs[i]
 		p := j.ProgressSummary
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n",
 			shortID(printable(j.JobId)), j.Status, outcome(j.Status, p), cmp.Or(string(j.Operation), "-"), progressCell(p),
-			short(p.NumberOfTasksFailed), j.Priority, wordCell(j.Description), age(j.CreationTime))
+			short(p.NumberOfTasksFailed), j.Priority, age(j.CreationTime), textCell(j.Description))
 	}
 	if err := t.Flush(); err != nil {
 		return fmt.Errorf("write: %w", err)
@@ -39,23 +41,28 @@ func outcome(s job.Status, p controlapi.Progress) string {
 		return "cancelled"
 	case s != job.Complete:
 		return "-"
+	case p.NumberOfTasksFailed > 0 && p.NumberOfTasksSucceeded == 0:
+		return "failed"
 	case p.NumberOfTasksFailed > 0:
 		return "partial"
 	}
 	return "ok"
 }
 
+// executed is the number of tasks that have their outcome.
+func executed(p controlapi.Progress) int64 { return p.NumberOfTasksSucceeded + p.NumberOfTasksFailed }
+
 func progressCell(p controlapi.Progress) string {
-	done := p.NumberOfTasksSucceeded + p.NumberOfTasksFailed
+	done := executed(p)
 	if p.TotalNumberOfTasks == 0 {
 		return "-"
 	}
 	return fmt.Sprintf("%d%%,%s/%s", done*100/p.TotalNumberOfTasks, short(done), short(p.TotalNumberOfTasks))
 }
 
-// wordCell is text as one word of a table.
-func wordCell(s string) string {
-	return cmp.Or(cut(strings.Join(strings.Fields(printable(s)), "-"), 24), "-")
+// textCell is text as the last cell of a row.
+func textCell(s string) string {
+	return cmp.Or(cut(strings.TrimSpace(printable(s)), 40), "-")
 }
 
 // age is how long ago t is, in one unit.
@@ -99,11 +106,14 @@ func (c *jobCommands) writeDescription(j *controlapi.JobDescriptor) error {
 		thousands(p.TotalNumberOfTasks), thousands(p.NumberOfTasksSucceeded), thousands(p.NumberOfTasksFailed)))
 	line("Active for", (time.Duration(p.Timers.ElapsedTimeInActiveSeconds) * time.Second).String())
 	line("Report", reportText(j))
+	line("Failed rows", failedRows(j))
 	line("Role", j.RoleArn)
 	line("Priority", fmt.Sprint(j.Priority))
 	when("Created", &j.CreationTime)
 	when("Suspended", j.SuspendedDate)
-	line("Suspended for", j.SuspendedCause)
+	if j.Status == job.Suspended { // the date stays when it goes on, the cause is over
+		line("Suspended for", j.SuspendedCause)
+	}
 	when("Ended", j.TerminationDate)
 	line("Reason given", j.StatusUpdateReason)
 	for _, r := range j.FailureReasons {
@@ -141,15 +151,51 @@ func manifestText(j *controlapi.JobDescriptor) string {
 	return text + "  etag " + m.Location.ETag
 }
 
-// reportText says where the report is, or will be.
+// reportText says where the report is or will be, or why there is none.
 func reportText(j *controlapi.JobDescriptor) string {
 	r := j.Report
 	if r == nil || !r.Enabled {
-		return "none"
+		return "none: not asked for"
 	}
-	prefix := strings.TrimSuffix(r.Prefix, "/")
+	place := fmt.Sprintf("%smanifest.json  %s", reportFolder(j), r.ReportScope)
+	switch {
+	case !j.Status.Terminal() && !reportLost(j):
+		return "will be written to " + place
+	case executed(j.ProgressSummary) == 0:
+		return "none: no task ran"
+	case reportLost(j):
+		return "could not be written to s3://" + job.BucketName(r.Bucket)
+	}
+	return "written to " + place
+}
+
+// failedRows says which files of a report list failed tasks, if any.
+func failedRows(j *controlapi.JobDescriptor) string {
+	r := j.Report
+	if r == nil || !r.Enabled || !j.Status.Terminal() || j.ProgressSummary.NumberOfTasksFailed == 0 || reportLost(j) {
+		return ""
+	}
+	files := reportFolder(j) + "results/"
+	if r.ReportScope == job.FailedTasks {
+		return files
+	}
+	return files + "  (those that manifest.json lists as failed)"
+}
+
+// reportLost reports whether a job has failed for its report, or could not write
+// it any more as its role is gone.
+func reportLost(j *controlapi.JobDescriptor) bool {
+	const roleGone = "RoleNotFound"
+	return slices.ContainsFunc(j.FailureReasons, func(r job.FailureReason) bool {
+		return r.FailureCode == job.CodeReportFailed || r.FailureCode == roleGone
+	})
+}
+
+// reportFolder is what the addresses of all files of a report begin with.
+func reportFolder(j *controlapi.JobDescriptor) string {
+	prefix := strings.TrimSuffix(j.Report.Prefix, "/")
 	if prefix != "" {
 		prefix += "/"
 	}
-	return fmt.Sprintf("s3://%s/%sjob-%s/manifest.json  %s", job.BucketName(r.Bucket), prefix, j.JobId, r.ReportScope)
+	return fmt.Sprintf("s3://%s/%sjob-%s/", job.BucketName(j.Report.Bucket), prefix, j.JobId)
 }

@@ -113,7 +113,7 @@ func (c *jobCommands) tagUnset() *cobra.Command {
 			return c.withJob(cmd.Context(), args[0], func(api *client, id string) error {
 				if all {
 					if err := api.deleteTags(cmd.Context(), id); err != nil {
-						return api.explain(c.w, "delete the tags of job "+shortID(id), err)
+						return api.explain(c.w, id, "delete the tags of job "+shortID(id), err)
 					}
 					return c.printTags(controlapi.JobTags{Tags: []job.Tag{}})
 				}
@@ -142,14 +142,14 @@ func setTag(tags []job.Tag, t job.Tag) []job.Tag {
 func (c *jobCommands) readTags(ctx context.Context, api *client, id string) (controlapi.JobTags, error) {
 	tags, err := api.tags(ctx, id)
 	if err != nil {
-		return tags, api.explain(c.w, "read the tags of job "+shortID(id), err)
+		return tags, api.explain(c.w, id, "read the tags of job "+shortID(id), err)
 	}
 	return tags, nil
 }
 
 func (c *jobCommands) writeTags(ctx context.Context, api *client, id string, tags controlapi.JobTags) error {
 	if err := api.setTags(ctx, id, tags); err != nil {
-		return api.explain(c.w, "set the tags of job "+shortID(id), err)
+		return api.explain(c.w, id, "set the tags of job "+shortID(id), err)
 	}
 	return c.printTags(tags)
 }

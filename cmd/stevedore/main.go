@@ -54,10 +54,10 @@ func run(ctx context.Context, args []string, w world) int {
 	cmd := newRoot(w, &started)
 	cmd.SetArgs(append([]string{}, args...)) // of nil, cobra would make os.Args
 	called, err := cmd.ExecuteContextC(ctx)
+	if err != nil {
+		err = misused(w, called, started, err)
+	}
 	switch {
-	case err != nil && !started: // flags and arguments did not parse
-		_, page, _ := strings.Cut(called.CommandPath()+" --help", " ")
-		err = &problem{what: err.Error(), try: try(w, page), code: exitUsage}
 	case ctx.Err() != nil && errors.Is(err, context.Canceled), ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
 		if p, ok := errors.AsType[*problem](err); !ok || p.code != exitInterrupted {
 			err = &problem{what: "interrupted", code: exitInterrupted, err: err}

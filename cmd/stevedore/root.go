@@ -1,10 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -47,6 +49,58 @@ speaks the S3 Control job API, so the AWS CLI and the AWS SDKs work with it.`,
 		topic("environment", "How the server is found, and the variables that are read", helpEnvironment),
 	)
 	return root
+}
+
+// misused makes a problem of a command line that did not parse, and names the
+// page that helps to each misuse of a command that names nothing better.
+func misused(w world, called *cobra.Command, started bool, err error) error {
+	p, ok := errors.AsType[*problem](err)
+	switch {
+	case !ok && started:
+		return err
+	case !ok:
+		p = usagef("%s", valueError(called, err))
+	}
+	if p.code == exitUsage && p.try == "" && !p.silent {
+		_, path, _ := strings.Cut(called.CommandPath()+" ", " ")
+		p.try = try(w, path+"--help")
+	}
+	return p
+}
+
+// valueError says what the value of a flag has to be instead of who could not
+// parse it. Any other error keeps its text.
+func valueError(called *cobra.Command, err error) string {
+	found := regexp.MustCompile(`^invalid argument "(.*)" for "(?:-\w, )?--([\w-]+)" flag: `).FindStringSubmatch(err.Error())
+	if found == nil {
+		return err.Error()
+	}
+	value, name := found[1], found[2]
+	want := ""
+	if f := called.Flag(name); f != nil {
+		switch f.Value.Type() {
+		case "int", "int64":
+			want = "a whole number"
+		case "duration":
+			want = "a time such as 30s or 2h"
+		case "bool":
+			want = "true or false"
+		}
+	}
+	if want == "" {
+		return err.Error()
+	}
+	return fmt.Sprintf("--%s %s: want %s", name, value, want)
+}
+
+// noArgs refuses arguments where only flags belong; cobra would call them
+// unknown commands.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	_, name, _ := strings.Cut(cmd.CommandPath(), " ")
+	return usagef("%s takes flags only: what is %q for?", name, args[0])
 }
 
 // topic is a page of help without a command behind it.

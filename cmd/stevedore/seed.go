@@ -66,6 +66,20 @@ func createBuckets(ctx context.Context, client *s3.Client, names ...string) erro
 	return nil
 }
 
+// seededBeyond reports whether the demo bucket has objects of a larger seed than n.
+func seededBeyond(ctx context.Context, client *s3.Client, n int) (bool, error) {
+	if n == 0 {
+		return false, nil
+	}
+	page, err := client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{
+		Bucket: new(demoBucket), Prefix: new("data/"), StartAfter: new(objectKey(n - 1)), MaxKeys: new(int32(1)),
+	})
+	if err != nil {
+		return false, fmt.Errorf("list %s: %w", demoBucket, err)
+	}
+	return len(page.Contents) > 0, nil
+}
+
 // seed puts n objects into the demo bucket, with a tag if asked for, and tells
 // progress how many are there.
 func seed(ctx context.Context, client *s3.Client, n int, tagging *string, progress func(done int)) error {

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -35,7 +37,7 @@ exits with 0. A second signal ends it at once; that loses nothing that was count
 		Example: `  AWS_ENDPOINT_URL_S3=https://minio.example.com AWS_ACCESS_KEY_ID=... AWS_SECRET_ACCESS_KEY=... \
     stevedore serve --data-dir /var/lib/stevedore
   stevedore serve --config /etc/stevedore/config.yaml`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&config, "config", "", "configuration `FILE` (YAML); default $STEVEDORE_CONFIG, else none")
@@ -90,7 +92,7 @@ func serve(ctx context.Context, c service.Config) error {
 		if ctx.Err() != nil {
 			return nil // asked to stop before it had begun
 		}
-		return startProblem(err)
+		return startProblem(err, c.DataDir)
 	}
 	select {
 	case <-ctx.Done():
@@ -113,7 +115,7 @@ func stopContext(ctx context.Context, grace time.Duration) (context.Context, con
 }
 
 // startProblem says why a service did not start, with the exit code for it.
-func startProblem(err error) error {
+func startProblem(err error, dataDir string) error {
 	p := &problem{what: "the service could not start", why: err.Error(), code: exitFailed, err: err}
 	if e, ok := errors.AsType[*service.ListenError](err); ok {
 		p.what, p.why, p.code = "the address of the API cannot be listened on", e.Err.Error(), exitCannotListen
@@ -121,12 +123,18 @@ func startProblem(err error) error {
 	} else if e, ok := errors.AsType[*service.DataError](err); ok {
 		p.what, p.why, p.code = "the data directory cannot be used", e.Err.Error(), exitDataDir
 		p.try = "another directory, or stop the process that uses this one"
+	} else if e, ok := errors.AsType[*fs.PathError](err); ok && onPath(e.Path, filepath.Clean(dataDir)) {
+		p.what, p.why, p.code = "the data directory cannot be used", e.Error(), exitDataDir
+		p.try = "another --data-dir, one that this user may write in"
 	} else if errors.Is(err, service.ErrNoCredentials) {
 		p.code = exitInvalid
 		p.try = "AWS_ENDPOINT_URL_S3=... AWS_ACCESS_KEY_ID=... AWS_SECRET_ACCESS_KEY=... stevedore serve"
 	}
 	return p
 }
+
+// onPath reports whether one of two paths may be a folder on the way to the other.
+func onPath(a, b string) bool { return strings.HasPrefix(a, b) || strings.HasPrefix(b, a) }
 
 // logFlags are the flags that say what is logged and how.
 type logFlags struct{ format, level string }

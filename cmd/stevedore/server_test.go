@@ -127,15 +127,19 @@ func TestClient(t *testing.T) {
 		t.Errorf("got %q, want no failed jobs", got.stdout)
 	}
 	check(0, "job/"+waiting, "job", "list", "-o", "name")
+	check(0, "  a b\n", "job", "list")
 	check(0, "AWAITING_CONFIRMATION", "job", "describe", waiting[:4])
 	check(0, waiting+" priority 7", "job", "priority", shortID(waiting), "7")
 	check(0, waiting+" Ready", "job", "confirm", "job/"+waiting)
 	check(0, "Complete: 2 of 2 tasks succeeded, 0 failed", "job", "watch", waiting, "--exit-status", "--interval", "10ms")
 	check(0, `"Status": "Complete"`, "job", "watch", waiting, "-o", "json")
-	check(0, "Outcome        ok\n", "job", "describe", waiting)
+	check(0, "Outcome      ok\n", "job", "describe", waiting)
+	if got := check(0, "written to s3://reports/demo/job-"+waiting, "job", "describe", waiting); strings.Contains(got.stdout, "AWAITING_CONFIRMATION") {
+		t.Errorf("got\n%s\nwant no cause of a wait that is over", got.stdout)
+	}
 	check(exitConflict, "JobStatusException (400)", "job", "cancel", waiting)
 	check(exitConflict, "JobStatusException", "job", "confirm", waiting)
-	check(exitInvalid, "has ended", "job", "priority", waiting, "1")
+	check(exitConflict, "has ended", "job", "priority", waiting, "1")
 
 	check(0, "team  storage", "job", "tag", "set", waiting, "team=storage", "x=")
 	check(0, "team  tape", "job", "tag", "set", waiting, "team=tape", "y=a b")
@@ -153,7 +157,7 @@ func TestClient(t *testing.T) {
 	part := put("part.csv", "demo,data/000000.txt\ndemo,not/there\n")
 	check(exitTasksFailed, "1 of 2 tasks succeeded, 1 failed", "job", "watch", create("part.csv", part, false), "--exit-status", "--interval", "10ms")
 	broken := create("good.csv", strings.Repeat("0", 32), false)
-	check(0, "Failed: 0 of 0", "job", "watch", broken, "--interval", "10ms")
+	check(0, "Failed before any task ran", "job", "watch", broken, "--interval", "10ms")
 	check(exitJobFailed, "ManifestETagMismatch", "job", "watch", broken, "--exit-status", "--progress", "none")
 
 	unwanted, other := create("good.csv", good, true), create("good.csv", good, true)
@@ -168,6 +172,7 @@ func TestClient(t *testing.T) {
 	check(exitNotFound, "NotFoundException (404)", "job", "describe", nobody)
 	check(exitNotFound, "per account and region", "job", "describe", waiting, "--region", "eu-west-1")
 	check(exitDenied, "AccessDenied (403)", "job", "list", "--account-id", "999999999999")
+	check(exitDenied, "try   --account-id "+r.Account+"\n", "job", "list", "--account-id", "999999999999")
 	keys := []string{"AWS_ACCESS_KEY_ID=else", "AWS_SECRET_ACCESS_KEY=x"}
 	if got := invoke(t.Context(), "", keys, "job", "list", "--endpoint-url", r.API); got.code != exitDenied || !strings.Contains(got.stderr, "signed with the access key else") {
 		t.Errorf("got %+v, want exit code %d", got, exitDenied)
@@ -175,6 +180,17 @@ func TestClient(t *testing.T) {
 	if got := invoke(t.Context(), `{"Operation":{"S3DeleteObjectTagging":{}},"Report":{"Enabled":true},"Priority":1,"RoleArn":"r"}`, nil,
 		"job", "create", "--cli-input-json", "-", "--ready-file", file); got.code != exitInvalid || !strings.Contains(got.stderr, "BadRequestException") || !strings.Contains(got.stderr, "RoleArn") {
 		t.Errorf("got %+v, want exit code %d", got, exitInvalid)
+	}
+
+	foreign := strings.Replace(exampleText(t, "tag"), r.Account, "999999999999", 1)
+	if got := invoke(t.Context(), foreign, nil, "job", "create", "--cli-input-json", "-", "--ready-file", file); got.code != exitDenied || !strings.Contains(got.stderr, "try   a RoleArn such as arn:aws:iam::"+r.Account) {
+		t.Errorf("got %+v, want exit code %d", got, exitDenied)
+	}
+	// The example is taken as it stands, and does nothing before its ETag is right.
+	example := strings.Replace(exampleText(t, "untag"), exampleETag, good, 1)
+	example = strings.Replace(example, manifestKey, "good.csv", 1)
+	if got := invoke(t.Context(), example, nil, "job", "create", "--cli-input-json", "-", "--ready-file", file); got.code != 0 {
+		t.Errorf("got %+v", got)
 	}
 
 	// What dev prints for our own client works as it stands.
@@ -202,6 +218,30 @@ func TestUnreachable(t *testing.T) {
 	if got.code != exitUnreachable || !strings.Contains(got.stderr, "no server answers at http://"+address) {
 		t.Errorf("got %+v, want exit code %d", got, exitUnreachable)
 	}
+	got = invoke(t.Context(), "", nil, "exec", "--endpoint-url", "http://"+address, "--", "echo", "ran")
+	if got.code != exitUnreachable || got.stdout != "" || !strings.Contains(got.stderr, "try   stevedore dev") {
+		t.Errorf("got %+v, want exit code %d and no command run", got, exitUnreachable)
+	}
+}
+
+// TestDevCannotStart: which exit code and title each obstacle has.
+func TestDevCannotStart(t *testing.T) {
+	t.Parallel()
+	check := func(want int, says string, args ...string) {
+		t.Helper()
+		got := invoke(t.Context(), "", os.Environ(), append([]string{"dev", "--listen", "127.0.0.1:0"}, args...)...)
+		if got.code != want || !strings.HasPrefix(got.stderr, "error: "+says) {
+			t.Errorf("%q: got %+v, want exit code %d and %q", args, got, want, says)
+		}
+	}
+	url, _ := fakeAPI(t, answer{})
+	check(exitCannotListen, "the address of the S3 server cannot be listened on", "--s3-listen", strings.TrimPrefix(url, "http://"))
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	check(exitDataDir, "the data directory cannot be used", "--s3-listen", "127.0.0.1:0", "--data", file)
+	check(exitDataDir, "the data directory cannot be used", "--s3-listen", "127.0.0.1:0", "--data", filepath.Join(file, "below"))
 }
 
 func TestDemo(t *testing.T) {
@@ -250,6 +290,11 @@ func TestDevKeepsData(t *testing.T) {
 			if err := checkTags(t.Context(), objects, n, "hello=world"); err != nil {
 				t.Error(err)
 			}
+		}
+	})
+	t.Run("seeded again", func(t *testing.T) {
+		if _, _, block := devForTest(t, "--data", dir, "--seed", "2"); !strings.Contains(block, "objects of an earlier start") {
+			t.Errorf("nothing of the third object in\n%s", block)
 		}
 	})
 	entries, err := os.ReadDir(dir)
@@ -357,19 +402,38 @@ func TestExec(t *testing.T) {
 	if err != nil {
 		t.Skip("no shell")
 	}
-	got := invoke(t.Context(), "in\n", append(os.Environ(), "AWS_PROFILE=mine", "AWS_ACCESS_KEY_ID=k", "AWS_SECRET_ACCESS_KEY=s"), "exec", "--region", "eu-west-1", "--",
+	url, _ := fakeAPI(t, answer{}) // exec only looks whether somebody listens
+	port := url[strings.LastIndex(url, ":"):]
+	environ := append(os.Environ(), "AWS_PROFILE=mine", "AWS_ACCESS_KEY_ID=k", "AWS_SECRET_ACCESS_KEY=s",
+		"STEVEDORE_ENDPOINT_URL="+url, "AWS_ENDPOINT_URL_S3=http://127.0.0.1:1")
+	got := invoke(t.Context(), "in\n", environ, "exec", "--region", "eu-west-1", "--",
 		sh, "-c", `cat; echo "$AWS_ENDPOINT_URL_S3_CONTROL $HTTP_PROXY $AWS_REGION ${AWS_PROFILE-unset}"; echo oops >&2; exit 17`)
-	if want := "in\nhttp://stevedore.internal:9700 http://127.0.0.1:9700 eu-west-1 unset\n"; got.code != 17 || got.stdout != want || got.stderr != "oops\n" {
+	if want := "in\nhttp://stevedore.internal" + port + " " + url + " eu-west-1 unset\n"; got.code != 17 || got.stdout != want || got.stderr != "oops\n" {
 		t.Errorf("got %+v, want exit code 17 and %q", got, want)
 	}
-	if got := invoke(t.Context(), "", os.Environ(), "exec", sh, "-c", "kill -9 $$"); got.code != 128+9 || got.stderr != "" {
+	if got := invoke(t.Context(), "", environ, "exec", sh, "-c", "kill -9 $$"); got.code != 128+9 || got.stderr != "" {
 		t.Errorf("got %+v, want exit code 137", got)
 	}
-	if got := invoke(t.Context(), "", nil, "exec", "--", "no-such-command-anywhere"); got.code != 127 || !strings.Contains(got.stderr, "cannot run") {
+	if got := invoke(t.Context(), "", environ, "exec", "--", "no-such-command-anywhere"); got.code != 127 || !strings.Contains(got.stderr, "cannot run") {
 		t.Errorf("got %+v, want exit code 127", got)
 	}
-	if got := invoke(t.Context(), "", nil, "exec", "--", t.TempDir()); got.code != 126 {
+	if got := invoke(t.Context(), "", environ, "exec", "--", t.TempDir()); got.code != 126 {
 		t.Errorf("got %+v, want exit code 126", got)
+	}
+
+	// Nothing keeps S3 calls from AWS: that is said, unless there are none.
+	const warning = "so S3 calls go to AWS"
+	if got := invoke(t.Context(), "", nil, "exec", "--endpoint-url", url, "--", "true"); got.code != 0 || !strings.Contains(got.stderr, warning) {
+		t.Errorf("got %+v, want a warning", got)
+	}
+	if got := invoke(t.Context(), "", nil, "exec", "--endpoint-url", url, "--s3-endpoint-url", url, "--", "true"); got.stderr != "" {
+		t.Errorf("got %+v, want no warning", got)
+	}
+	if !jobsOnly([]string{"/usr/bin/aws", "s3control", "list-jobs"}) || jobsOnly([]string{"aws", "s3", "ls"}) || jobsOnly([]string{"sh", "s3control"}) {
+		t.Error("the warning is not for aws s3control alone")
+	}
+	if got := invoke(t.Context(), "", nil, "env", "--endpoint-url", url); got.code != 0 || !strings.Contains(got.stderr, warning) {
+		t.Errorf("got %+v, want a warning", got)
 	}
 }
 
@@ -380,7 +444,8 @@ func TestExecForwardsSignals(t *testing.T) {
 		t.Skip("signals")
 	}
 	// The inner process is this test binary, too.
-	p := start(t, roleProgram, "exec", "--", "env", roleVariable+"="+roleTerminal, os.Args[0])
+	url, _ := fakeAPI(t, answer{})
+	p := start(t, roleProgram, "exec", "--endpoint-url", url, "--", "env", roleVariable+"="+roleTerminal, os.Args[0])
 	if line, err := bufio.NewReader(p.stdout).ReadString('\n'); line != "up\n" {
 		t.Fatalf("got %q, %v", line, err)
 	}
@@ -446,6 +511,8 @@ store: {endpoint: "http://127.0.0.1:1", access_key: a, secret_key: b}
 	}
 	check(exitCannotListen, "cannot be listened on", append(args, "--listen", strings.TrimPrefix(started.API, "http://"))...)
 	check(exitDataDir, "cannot be used", args...)
+	check(exitDataDir, "error: the data directory cannot be used", append(args, "--data-dir", config)...)
+	check(exitDataDir, "error: the data directory cannot be used", append(args, "--data-dir", filepath.Join(config, "below"))...)
 	cancel()
 	if code := <-exited; code != 0 {
 		t.Errorf("exit code %d", code)

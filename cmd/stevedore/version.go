@@ -16,7 +16,7 @@ func newVersion(w world) *cobra.Command {
 		Short: "Print the version",
 		Example: `  stevedore version
   stevedore version -o json`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			v := buildVersion()
 			switch output {

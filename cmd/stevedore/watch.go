@@ -35,7 +35,8 @@ func (c *jobCommands) watch() *cobra.Command {
 line at each change of its status and now and then in between. The progress goes
 to standard error, the outcome to standard output.
 
-Ctrl-C ends the watching; the job goes on.`,
+Ctrl-C ends the watching; the job goes on. A server that is lost on the way is waited
+for, a minute long; one that does not answer in the first place is an error.`,
 		Example: `  stevedore job watch 00e1
   stevedore job watch 00e1 --exit-status --timeout 2h`,
 		Args: atLeast(1),
@@ -93,14 +94,14 @@ func (c *jobCommands) follow(ctx context.Context, api *client, id string, o watc
 		case watching.Err() != nil: // told below
 		default:
 			if _, ok := errors.AsType[*unreachableError](err); !ok || last.Status == "" {
-				return api.explain(c.w, "watch job "+shortID(id), err)
+				return api.explain(c.w, id, "watch job "+shortID(id), err)
 			}
 			if since.IsZero() {
 				since = time.Now()
 				m.say("the server does not answer; trying again")
 			}
 			if time.Since(since) > outage {
-				return api.explain(c.w, "watch job "+shortID(id), err)
+				return api.explain(c.w, id, "watch job "+shortID(id), err)
 			}
 		}
 		if pause(watching, o.interval) == nil {
@@ -110,7 +111,7 @@ func (c *jobCommands) follow(ctx context.Context, api *client, id string, o watc
 		if ctx.Err() != nil {
 			return &problem{
 				what: fmt.Sprintf("interrupted; job %s goes on", shortID(id)),
-				try:  try(c.w, "job watch "+shortID(id)) + ", or job cancel", code: exitInterrupted, err: ctx.Err(),
+				try:  try(c.w, "job watch "+shortID(id)) + ", or " + try(c.w, "job cancel "+shortID(id)), code: exitInterrupted, err: ctx.Err(),
 			}
 		}
 		return &problem{
@@ -156,14 +157,21 @@ func watchLine(id string, s sample, p pace) string {
 func (c *jobCommands) ended(j *controlapi.JobDescriptor, o watchOptions) error {
 	p := j.ProgressSummary
 	if c.output == "table" {
-		fmt.Fprintf(c.w.stdout, "job/%s %s: %s of %s tasks succeeded, %s failed, active for %s\n", j.JobId, j.Status,
-			thousands(p.NumberOfTasksSucceeded), thousands(p.TotalNumberOfTasks), thousands(p.NumberOfTasksFailed),
-			time.Duration(p.Timers.ElapsedTimeInActiveSeconds)*time.Second)
+		if j.Status != job.Complete && executed(p) == 0 {
+			fmt.Fprintf(c.w.stdout, "job/%s %s before any task ran\n", j.JobId, j.Status)
+		} else {
+			fmt.Fprintf(c.w.stdout, "job/%s %s: %s of %s tasks succeeded, %s failed, active for %s\n", j.JobId, j.Status,
+				thousands(p.NumberOfTasksSucceeded), thousands(p.TotalNumberOfTasks), thousands(p.NumberOfTasksFailed),
+				time.Duration(p.Timers.ElapsedTimeInActiveSeconds)*time.Second)
+		}
 		for _, r := range j.FailureReasons {
 			fmt.Fprintf(c.w.stdout, "  %s: %s\n", printable(r.FailureCode), printable(r.FailureReason))
 		}
-		if j.Status == job.Complete {
+		if executed(p) > 0 {
 			fmt.Fprintf(c.w.stdout, "  report %s\n", printable(reportText(j)))
+			if rows := failedRows(j); rows != "" {
+				fmt.Fprintf(c.w.stdout, "  failed %s\n", printable(rows))
+			}
 		}
 	} else if err := c.print(controlapi.DescribeJobResult{Job: *j}, j.JobId, ""); err != nil {
 		return err
