@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -167,6 +169,67 @@ func TestReplication(t *testing.T) {
 			t.Errorf("%s has %d versions in the replica, want %d", key, len(versions.Versions), n)
 		} else if n == 1 && !bytes.Equal(d.get(t, "source", key), d.get(t, "replica", key)) {
 			t.Errorf("%s differs in the replica", key)
+		}
+	}
+}
+
+// TestCopyBetweenTwoServers routes the target to a server of its own.
+func TestCopyBetweenTwoServers(t *testing.T) {
+	t.Parallel()
+	near, far := startObjects(t), startObjects(t)
+	near.buckets(t, "data", "manifests", "reports")
+	far.buckets(t, "target")
+	bodies := map[string][]byte{
+		"empty": {}, "a b+c%é": []byte("short"), "large": bytes.Repeat([]byte("0123456789abcdef"), (33<<20)/16), // more than two parts
+	}
+	var manifest bytes.Buffer
+	want := map[string]string{}
+	for key, body := range bodies {
+		_, err := near.sdk.PutObject(t.Context(), &s3.PutObjectInput{
+			Bucket: aws.String("data"), Key: &key, Body: bytes.NewReader(body), ContentType: aws.String("text/odd"), Metadata: map[string]string{"a": "1"},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&manifest, "data,%s\n", url.QueryEscape(key))
+		want[key] = "succeeded: Successful (streamed between stores)"
+	}
+	want["large"] = "succeeded: Successful (streamed between stores, 3 parts)"
+
+	dir, address := t.TempDir(), freeAddress(t)
+	config := filepath.Join(dir, "config.yaml")
+	if err := os.WriteFile(config, fmt.Appendf(nil, "stores:\n  far:\n    endpoint: %s\n    access_key: %s\n    secret_key: %s\nbuckets:\n  target: far\n",
+		far.endpoint, access, secret), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	serve(t, near, dir, address, "--config", config)
+	c := control(address)
+	in := tagJob(near.put(t, "manifests", "manifest.csv", manifest.Bytes()), "", "")
+	in.Operation = &types.JobOperation{S3PutObjectCopy: &types.S3CopyObjectOperation{TargetResource: aws.String("arn:aws:s3:::target")}}
+	out, err := c.CreateJob(t.Context(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, c, *out.JobId, func(j *types.JobDescriptor) bool { return j.Status == types.JobStatusComplete })
+	got := map[string]string{}
+	for _, row := range near.report(t, "reports", "r", *out.JobId) {
+		key, err := url.QueryUnescape(row[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		got[key] = row[3] + ": " + row[6]
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("want (-) and got (+):\n%s", diff)
+	}
+	for key, body := range bodies {
+		head, err := far.sdk.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String("target"), Key: &key})
+		if err != nil {
+			t.Errorf("%s: %v", key, err)
+			continue
+		}
+		if aws.ToString(head.ContentType) != "text/odd" || head.Metadata["a"] != "1" || !bytes.Equal(far.get(t, "target", key), body) {
+			t.Errorf("%s differs: %+v", key, head)
 		}
 	}
 }
