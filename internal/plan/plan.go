@@ -35,8 +35,13 @@ func failed(code, text string, err error) error {
 	return &job.FailedError{Reason: job.Fail(code, text), Err: err}
 }
 
-// maxTasks is how many rows a manifest may have (states.md section 10).
-const maxTasks = 20_000_000_000
+// maxTasks is how many rows a manifest may have for op (states.md section 10).
+func maxTasks(op job.Operation) int64 {
+	if op.S3InitiateRestoreObject != nil {
+		return 4_000_000_000
+	}
+	return 20_000_000_000
+}
 
 const (
 	// minChunk and maxChunk bound the rows of a chunk; between them a manifest
@@ -57,7 +62,7 @@ const (
 func CSV(ctx context.Context, j *job.Job, objects Objects, from job.Checkpoint, save Save) (job.Plan, error) {
 	bucket, key, _ := job.ObjectOf(j.Spec.Manifest.Location.ObjectArn)
 	object := objectstore.Object{Bucket: bucket, Key: key, VersionID: from.VersionID, ETag: from.ETag}
-	p := &planner{save: save, at: from}
+	p := &planner{save: save, at: from, most: maxTasks(j.Spec.Operation)}
 	layout, err := manifest.NewLayout(j.Spec.Manifest.Spec.Fields)
 	if err != nil {
 		return job.Plan{}, content(err)
@@ -86,6 +91,7 @@ func CSV(ctx context.Context, j *job.Job, objects Objects, from job.Checkpoint, 
 
 type planner struct {
 	save    Save
+	most    int64          // rows
 	at      job.Checkpoint // after the last row of pending
 	pending []job.Chunk    // cut, not saved
 	saved   time.Time
@@ -173,7 +179,7 @@ func (p *planner) end(ctx context.Context, chunk job.Chunk, rows *manifest.CSV, 
 		chunk.End = next.Offset
 		p.pending = append(p.pending, chunk)
 	}
-	if p.at.Rows > maxTasks {
+	if p.at.Rows > p.most {
 		return failed(job.CodeInvalidManifest, "The S3 Batch Operations job failed because it contains more keys than the maximum allowed in a single job", nil)
 	}
 	if len(p.pending) == 0 || !last && len(p.pending) < saveChunks && time.Since(p.saved) < saveEvery {

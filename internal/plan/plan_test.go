@@ -350,13 +350,22 @@ func TestFailures(t *testing.T) {
 
 func TestTooManyRows(t *testing.T) {
 	t.Parallel()
-	const limit = 20_000_000_000
-	for rows, tooMany := range map[int64]bool{limit: false, limit + 1: true} {
-		from := job.Checkpoint{Rows: limit - 10, Offset: 0, Line: 1, ETag: "etag", Size: 44}
-		_, err := plan.CSV(t.Context(), jobOf(), &memory{data: strings.Repeat("b,k\n", int(rows-from.Rows))}, from, new(saved).save)
-		failed, is := errors.AsType[*job.FailedError](err)
-		if is != tooMany || is && !strings.Contains(failed.Reason.FailureReason, "it contains more keys than the maximum allowed in a single job") {
-			t.Errorf("%d rows: %v", rows, err)
+	for _, c := range []struct {
+		op    job.Operation
+		limit int64
+	}{
+		{job.Operation{S3DeleteObjectTagging: &job.S3DeleteObjectTagging{}}, 20_000_000_000},
+		{job.Operation{S3InitiateRestoreObject: &job.S3InitiateRestoreObject{}}, 4_000_000_000},
+	} {
+		for rows, tooMany := range map[int64]bool{c.limit: false, c.limit + 1: true} {
+			j := jobOf()
+			j.Spec.Operation = c.op
+			from := job.Checkpoint{Rows: c.limit - 10, Offset: 0, Line: 1, ETag: "etag", Size: 44}
+			_, err := plan.CSV(t.Context(), j, &memory{data: strings.Repeat("b,k\n", int(rows-from.Rows))}, from, new(saved).save)
+			failed, is := errors.AsType[*job.FailedError](err)
+			if is != tooMany || is && !strings.Contains(failed.Reason.FailureReason, "it contains more keys than the maximum allowed in a single job") {
+				t.Errorf("%s, %d rows: %v", c.op.Name(), rows, err)
+			}
 		}
 	}
 }
