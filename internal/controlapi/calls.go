@@ -43,7 +43,7 @@ func (a *api) createJob(ctx context.Context, x *exchange) (any, error) {
 		return nil, &Error{Code: sigv4.AccessDenied, Message: "Cross-account pass role is not allowed: RoleArn is of account " + owner +
 			", the request of account " + x.account + "; name a role of account " + x.account}
 	}
-	if x.created, err = a.jobs.Create(ctx, x.account, x.region, spec); err != nil {
+	if x.created, err = a.jobs.Create(withCaller(ctx, x.accessKey), x.account, x.region, spec); err != nil {
 		return nil, fmt.Errorf("create job: %w", err)
 	}
 	return CreateJobResult{x.created}, nil

@@ -107,6 +107,7 @@ func (s *Scheduler) prepare(ctx context.Context, w *work) error {
 	limited := store.Limited(w.limiter)
 	op, err := operation.New(j.Spec.Operation, operation.Env{
 		Client: run.NewClient(limited, w.soft), Objects: limited, Functions: s.config.Functions, Job: &j, Soft: w.soft,
+		Replication: s.replication(&j),
 	})
 	if err != nil {
 		return unsupported(err)
@@ -145,6 +146,14 @@ func limitsOf(tags []job.Tag) objectstore.Limits {
 
 func limits(o job.Options) objectstore.Limits {
 	return objectstore.Limits{MaxConcurrency: o.MaxConcurrency, RequestsPerSecond: o.MaxRequestsPerSecond}
+}
+
+// replication is what the configuration says in place of stores.
+func (s *Scheduler) replication(j *job.Job) map[string]operation.ReplicationConfig {
+	if r, ok := s.stores.(Replications); ok {
+		return r.Replication(j.Account, j.Spec.RoleArn)
+	}
+	return nil
 }
 
 func (s *Scheduler) reportOf(store *objectstore.Access, j *job.Job) *report.Writer {

@@ -32,6 +32,12 @@ type Stores interface {
 	Store(ctx context.Context, account, role string) (*objectstore.Access, error)
 }
 
+// Replications is a Stores that knows where buckets are replicated to whose store
+// keeps no replication configuration: by source bucket, nil if none.
+type Replications interface {
+	Replication(account, role string) map[string]operation.ReplicationConfig
+}
+
 // Config bounds what one node does at once. Zero values mean the defaults.
 type Config struct {
 	Chunks  int // chunks run at once, default 4

@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"stevedore/internal/lambda"
+	"stevedore/internal/operation"
 	"stevedore/internal/service"
 )
 
@@ -127,6 +128,9 @@ func TestExampleSaysEverything(t *testing.T) {
 		{
 			ARN: "arn:aws:iam::210987654321:role/analytics-*", Store: "lake", Buckets: map[string]string{"published": "cloud"},
 			Credentials: &service.Credentials{Static: &service.StaticCredentials{AccessKey: "analytics", SecretKey: "change-this-one-too", SessionToken: "only-for-temporary-keys"}},
+			Replication: map[string]operation.ReplicationConfig{"photos": {Rules: []operation.ReplicationRule{{
+				ID: "everything", Status: "Enabled", Destination: operation.ReplicationDestination{Bucket: "arn:aws:s3:::photos-copy"},
+			}}}},
 		},
 	}
 	want.Store.MaxRequestsPerSecond = 2000

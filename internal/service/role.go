@@ -5,18 +5,16 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"net/http"
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"stevedore/internal/controlapi"
-	"stevedore/internal/controlapi/sigv4"
 	"stevedore/internal/job"
 	"stevedore/internal/objectstore"
+	"stevedore/internal/operation"
 )
 
 // Role says what a RoleArn stands for.
@@ -33,6 +31,9 @@ type Role struct {
 	// Callers are the access keys of the API that may pass the role. None: every
 	// key of the role's account.
 	Callers []string `yaml:"callers"`
+	// Replication says, by source bucket, where S3ReplicateObject replicates to, for
+	// stores that keep no replication configuration.
+	Replication map[string]operation.ReplicationConfig `yaml:"replication"`
 }
 
 // roleList are the roles of c. Without any, every role stands for the same.
@@ -112,7 +113,26 @@ func (c *Config) checkRole(at string, r *Role, bad report) {
 	if r.Credentials != nil {
 		r.Credentials.check(at+".credentials", bad, 0)
 	}
+	for _, bucket := range slices.Sorted(maps.Keys(r.Replication)) {
+		for n, rule := range r.Replication[bucket].Rules {
+			checkReplication(&rule, fmt.Sprintf("%s.replication.%s.rules[%d]", at, bucket, n), bad)
+		}
+	}
 	c.checkOwned(at, r, bad)
+}
+
+func checkReplication(rule *operation.ReplicationRule, at string, bad report) {
+	if job.BucketName(rule.Destination.Bucket) == "" {
+		bad("%s.destination.bucket: %q is not the ARN of a bucket, such as arn:aws:s3:::copies", at, rule.Destination.Bucket)
+	}
+	for _, s := range []struct{ key, status string }{
+		{"status", rule.Status},
+		{"delete_marker_replication.status", cmp.Or(rule.DeleteMarkerReplication.Status, "Disabled")},
+	} {
+		if s.status != "Enabled" && s.status != "Disabled" {
+			bad("%s.%s: %q is neither Enabled nor Disabled", at, s.key, s.status)
+		}
+	}
 }
 
 // checkOwned reports the stores whose own credentials r needs and which have none.
@@ -178,6 +198,8 @@ type openRole struct {
 	arn     string // as configured, empty for any
 	callers []string
 	access  *objectstore.Access
+	// replication is by source bucket.
+	replication map[string]operation.ReplicationConfig
 }
 
 // openRoles opens every store that a role reaches, once for all roles without
@@ -193,7 +215,7 @@ func (c *Config) openRoles(environment objectstore.Config) (*roles, error) {
 			}
 			return nil, err
 		}
-		o.roles.all = append(o.roles.all, openRole{r.ARN, r.Callers, access})
+		o.roles.all = append(o.roles.all, openRole{r.ARN, r.Callers, access, r.Replication})
 	}
 	return o.roles, nil
 }
@@ -313,7 +335,7 @@ func (t *roles) Allowed(ctx context.Context, account, role string) error {
 		return &job.DeniedError{Message: "Cross-account pass role is not allowed"}
 	}
 	r := t.find(role)
-	if r == nil || len(r.callers) > 0 && !slices.Contains(r.callers, caller(ctx)) {
+	if r == nil || len(r.callers) > 0 && !slices.Contains(r.callers, controlapi.CallerOf(ctx)) {
 		return &job.DeniedError{Message: "The access key is not authorized to perform iam:PassRole on resource " + role +
 			": the configuration of this server has no such role, or not for this key"}
 	}
@@ -329,30 +351,13 @@ func (t *roles) Store(_ context.Context, _, role string) (*objectstore.Access, e
 	return nil, &job.FailedError{Reason: job.Fail(codeRoleGone, "The role "+role+" is not in the configuration of this server any more.")}
 }
 
+// Replication implements schedule.Replications.
+func (t *roles) Replication(_, role string) map[string]operation.ReplicationConfig {
+	if r := t.find(role); r != nil {
+		return r.replication
+	}
+	return nil
+}
+
 // codeRoleGone is the failure code of a job whose role is no more.
 const codeRoleGone = "RoleNotFound"
-
-type callerKey struct{}
-
-// caller is the access key that signed the request of ctx.
-func caller(ctx context.Context) string {
-	key, _ := ctx.Value(callerKey{}).(string)
-	return key
-}
-
-// identified lets api know by the context who calls. Whether the request is let in
-// remains its business: one whose signature does not hold has no caller.
-func identified(api http.Handler, keys controlapi.Keys) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodPost { // CreateJob, the only call that passes a role, is one
-			who, err := sigv4.Verify(r, "s3", time.Now(), func(accessKey string) (sigv4.Credentials, bool) {
-				k, ok := keys.Lookup(accessKey)
-				return sigv4.Credentials{Secret: k.Secret, SessionToken: k.SessionToken}, ok
-			})
-			if err == nil {
-				r = r.WithContext(context.WithValue(r.Context(), callerKey{}, who.AccessKey))
-			}
-		}
-		api.ServeHTTP(w, r)
-	})
-}

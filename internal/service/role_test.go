@@ -24,6 +24,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	s3test "stevedore/internal/objectstore/objectstoretest"
+	"stevedore/internal/operation"
 	"stevedore/internal/service"
 )
 
@@ -168,6 +169,48 @@ func TestARoleDecidesTheStore(t *testing.T) {
 	check("second", account, role("team-far"), w.far, w.far) // the longer one counts
 	check("second", account, role("team-far-off"), w.near, w.near)
 	check("other", other, "arn:aws:iam::"+other+":role/any", w.far, w.near)
+}
+
+// TestARoleReplicatesByTheConfiguration has a store that keeps no replication
+// configuration of its own.
+func TestARoleReplicatesByTheConfiguration(t *testing.T) {
+	t.Parallel()
+	w := startTwo(t, func(w *two) {
+		w.near.CreateBucket("copies")
+		w.near.Put("data", "in/k", "bytes")
+		w.near.Put("data", "out/k", "bytes")
+		w.near.SetVersioning("data", "Enabled")
+		w.near.SetVersioning("copies", "Enabled")
+		w.near.Fault(s3test.Match{Op: "GetBucketReplication"}, s3test.Status(501, "NotImplemented"))
+		w.config.Roles = []service.Role{{ARN: role("replicator"), Replication: map[string]operation.ReplicationConfig{"data": {Rules: []operation.ReplicationRule{{
+			Status: "Enabled", Prefix: "in/", Destination: operation.ReplicationDestination{Bucket: "arn:aws:s3:::copies"},
+		}}}}}}
+	})
+	m := w.near.Put("manifests", "m.csv", "data,in/k,null\ndata,out/k,null\n")
+	client := w.as(t, "key", "secret")
+	out, err := client.CreateJob(t.Context(), &s3control.CreateJobInput{
+		AccountId: aws.String(account), Priority: aws.Int32(1), RoleArn: aws.String(role("replicator")), ConfirmationRequired: aws.Bool(false),
+		Operation: &types.JobOperation{S3ReplicateObject: &types.S3ReplicateObjectOperation{}},
+		Manifest: &types.JobManifest{
+			Spec:     &types.JobManifestSpec{Format: types.JobManifestFormatS3BatchOperationsCsv20180820, Fields: []types.JobManifestFieldName{"Bucket", "Key", "VersionId"}},
+			Location: &types.JobManifestLocation{ObjectArn: aws.String("arn:aws:s3:::manifests/m.csv"), ETag: &m.ETag},
+		},
+		Report: &types.JobReport{Enabled: false},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.control = client
+	j := w.wait(t, *out.JobId, types.JobStatusComplete)
+	if p := j.ProgressSummary; *p.NumberOfTasksSucceeded != 1 || *p.NumberOfTasksFailed != 1 {
+		t.Errorf("%d succeeded and %d failed; one of the two keys has a rule", *p.NumberOfTasksSucceeded, *p.NumberOfTasksFailed)
+	}
+	if o, ok := w.near.Object("copies", "in/k"); !ok || string(o.Body) != "bytes" {
+		t.Errorf("copy: %+v, %t", o, ok)
+	}
+	if _, ok := w.near.Object("copies", "out/k"); ok {
+		t.Error("an object without a rule was copied")
+	}
 }
 
 func TestBucketsDecideTheStoreWithoutRoles(t *testing.T) {
@@ -422,6 +465,16 @@ func TestAStoreIsTrustedByItsCAFile(t *testing.T) {
 }
 
 // A limit that makes no sense is refused: a job without it would do harm.
+func TestWrongReplicationIsRefused(t *testing.T) {
+	t.Parallel()
+	_, err := load(t, "roles: [{arn: 'arn:aws:iam::123456789012:role/r', replication: {b: {rules: [{status: On, destination: {bucket: b}}]}}}]\n")
+	for _, want := range []string{"roles[0].replication.b.rules[0].status", "roles[0].replication.b.rules[0].destination.bucket"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s in it", err, want)
+		}
+	}
+}
+
 func TestWrongLimitsAreRefused(t *testing.T) {
 	t.Parallel()
 	w := startTwo(t, func(*two) {})

@@ -116,7 +116,7 @@ func Start(ctx context.Context, c Config) (_ *Service, err error) {
 	s.workers.Go(func() { keeper.Run(work) })
 
 	desk := schedule.NewDesk(s.store, s.roles, c.Logger)
-	api := identified(controlapi.New(controlapi.Config{Jobs: desk, Keys: keys, Logger: c.Logger}), keys)
+	api := controlapi.New(controlapi.Config{Jobs: desk, Keys: keys, Logger: c.Logger})
 	s.server = &http.Server{
 		Handler:           s.routes(api),
 		ReadHeaderTimeout: 5 * time.Second,
