@@ -86,6 +86,6 @@ func (c *jobCommands) printExample(name string) error {
 		return err
 	}
 	fmt.Fprintf(c.w.stderr, "put your names in, and for %s what this prints:\n  %s\n", exampleETag,
-		try(c.w, "exec -- aws s3api head-object --bucket "+manifestsBucket+" --key "+manifestKey+" --query ETag"))
+		try(c.w, "exec -- aws s3api head-object --bucket "+manifestsBucket+" --key "+manifestKey+" --query ETag --output text | tr -d '\"'"))
 	return nil
 }
