@@ -1,15 +1,20 @@
 package stevedore
 
 import (
+	"errors"
 	"go/ast"
 	"maps"
 	"path"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"unicode"
+
+	"stevedore/internal/job"
+	"stevedore/internal/operation"
 )
 
 // page is one Markdown document, apart from its blocks of code.
@@ -153,6 +158,45 @@ func TestDocumentsNameWhatIsThere(t *testing.T) {
 					t.Errorf("%s: %q has a flag --%s that there is not", name, strings.TrimSpace(line), m[1])
 				}
 			}
+		}
+	}
+}
+
+// TestOperationsCarriedOut compares what the documents say is carried out with what
+// there is.
+func TestOperationsCarriedOut(t *testing.T) {
+	t.Parallel()
+	var want []string
+	for f := range reflect.TypeFor[job.Operation]().Fields() {
+		var op job.Operation
+		fill(reflect.ValueOf(&op).Elem().FieldByIndex(f.Index))
+		_, err := operation.New(op, operation.Env{})
+		if _, missing := errors.AsType[*operation.UnsupportedError](err); !missing {
+			want = append(want, f.Name)
+		}
+	}
+	slices.Sort(want)
+	if len(want) < 3 {
+		t.Fatalf("carried out are %q", want)
+	}
+	names := regexp.MustCompile(`\b(LambdaInvoke|S3[A-Z][A-Za-z]+)\b`)
+	for name, end := range map[string]string{"README.md": "\n", "docs/api.md": "\n\n"} {
+		_, rest, ok := strings.Cut(pages(t)[name].text, "Operations carried out")
+		list, _, _ := strings.Cut(rest, end)
+		got := names.FindAllString(list, -1)
+		slices.Sort(got)
+		if !ok || !slices.Equal(got, want) {
+			t.Errorf("%s: operations carried out are\n%q, it says\n%q", name, want, got)
+		}
+	}
+}
+
+// fill lets v, a pointer to a struct, point to one in which all such pointers do the same.
+func fill(v reflect.Value) {
+	v.Set(reflect.New(v.Type().Elem()))
+	for _, member := range v.Elem().Fields() {
+		if member.Kind() == reflect.Pointer && member.Type().Elem().Kind() == reflect.Struct && member.CanSet() {
+			fill(member)
 		}
 	}
 }
