@@ -179,6 +179,21 @@ func TestReportThatCannotBeWritten(t *testing.T) {
 	}
 }
 
+func TestReportWhoseStoreNeverAnswers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.config.Attempts = 1
+	w.run()
+	isIndex := func(k string) bool { return strings.HasSuffix(k, "/manifest.json") }
+	w.s3.Fault(s3test.Match{Op: "PutObject", Bucket: "reports", Key: isIndex}, s3test.ResetBefore())
+	id := w.create(w.spec(w.seed(20)))
+	w.awaitStatus(id, job.Failed)
+	j, _ := w.verify(id)
+	if r := w.reason(j); r.FailureCode != job.CodeReportFailed || !strings.HasSuffix(r.FailureReason, " (reports: no answer)") {
+		t.Errorf("reason %+v", r)
+	}
+}
+
 func TestReportIsWaitedForWhileItsStoreIsDown(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t).run()

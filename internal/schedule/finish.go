@@ -197,10 +197,10 @@ func (s *Scheduler) giveUpReport(ctx context.Context, j *job.Job, cause error) e
 // of the store, status and code do: the rest names a part the user never asked
 // for. What failed while tasks ran is known by its text only.
 func reportDetail(bucket string, cause error) string {
-	if e, ok := errors.AsType[*objectstore.Error](cause); ok && e.Code != "" {
-		return fmt.Sprintf("%s: %d %s", bucket, e.Status, e.Code)
-	} else if ok {
+	if e, ok := errors.AsType[*objectstore.Error](cause); ok && e.Status == 0 {
 		return bucket + ": no answer"
+	} else if ok {
+		return fmt.Sprintf("%s: %d %s", bucket, e.Status, e.Code)
 	}
 	text := cause.Error()
 	for {
@@ -210,8 +210,11 @@ func reportDetail(bucket string, cause error) string {
 		}
 		text = rest
 	}
-	if m := regexp.MustCompile(`^\w+ .*: (\d{3} \w+)(: |$)`).FindStringSubmatch(text); m != nil {
+	if m := regexp.MustCompile(`^\w+ .*: (\d+ \w+)(: |$)`).FindStringSubmatch(text); m != nil {
 		text = m[1]
+		if strings.HasPrefix(text, "0 ") {
+			text = "no answer"
+		}
 	}
 	return bucket + ": " + text
 }
