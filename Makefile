@@ -1,6 +1,6 @@
 # The default target lists the others.
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check tools fmt vet race unit lint tidy fuzz bench test-clients test-js clean
+.PHONY: help build demo test check tools fmt vet race unit lint tidy fuzz bench test-clients test-js test-stores clean
 
 GO       ?= go
 PKG      ?= ./...
@@ -64,6 +64,11 @@ test-js: ## drive the real binary with the AWS SDK for JavaScript (node 20, npm)
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
 	$(GO) build -o "$$dir/stevedore" ./cmd/stevedore && cp -r internal/e2e/js/. "$$dir" && cd "$$dir" && \
 	npm ci --silent && STEVEDORE="$$dir/stevedore" node --test
+
+# Not part of test: it takes S3 servers, the first time minutes to build, and root for Ceph's packages.
+test-stores: ## every operation on every S3 server that can be had here (ARGS: -stores NAMES, -update)
+	$(GO) vet -tags stores ./internal/e2e/stores
+	$(GO) test -tags stores -count=1 -timeout 60m ./internal/e2e/stores -args -get $(ARGS)
 
 clean: ## remove what was built
 	rm -rf bin dist

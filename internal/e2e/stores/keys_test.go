@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3control/types"
 
 	"stevedore/internal/objectstore"
@@ -145,4 +146,19 @@ func oddCell(k oddKey, r row, there, alias, done bool) cell {
 		return refused.with(fmt.Sprintf("no such keys, %s %s", r.http, r.code))
 	}
 	return wrong.with(fmt.Sprintf("row %q", r))
+}
+
+// noProbes makes sure that nothing is left of the objects that jobs have made to
+// find out what the store can do.
+func (w *world) noProbes(t *testing.T) {
+	t.Helper()
+	for _, bucket := range []string{"plain", "versioned", "locked"} {
+		if w.without[bucket] != "" {
+			continue
+		}
+		out, err := w.s3.ListObjectVersions(t.Context(), &s3.ListObjectVersionsInput{Bucket: &bucket, Prefix: aws.String(".stevedore-probe/")})
+		if err != nil || len(out.Versions)+len(out.DeleteMarkers) > 0 {
+			t.Errorf("left in %s: %+v, %v", bucket, out, err)
+		}
+	}
 }

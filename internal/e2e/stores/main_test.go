@@ -84,6 +84,7 @@ func TestStores(t *testing.T) {
 						record(tr.operation, tr.parameter, w.try(t, i, tr))
 					}
 				}
+				w.noProbes(t)
 				if *match == "" {
 					w.oddKeys(t, record)
 				}

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -33,8 +34,12 @@ const (
 	minioModule     = "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c" // the last
 )
 
-// lowCopyLimit is the size above which a store that can be told so refuses CopyObject.
-const lowCopyLimit = 6 << 20
+// Sizes in bytes above which a store that can be told so refuses CopyObject.
+// Versitygw refuses parts of that size, too, and parts have 128 MiB.
+const (
+	devstoreLimit  = 6 << 20
+	versitygwLimit = 130 << 20
+)
 
 // server is one kind of S3 server.
 type server struct {
@@ -43,22 +48,22 @@ type server struct {
 	// endpoint and version; or skips the test if it cannot be had here.
 	start     func(t *testing.T, dir string) (endpoint, version string)
 	kmsKey    string // what CopyObject names the one key by
-	copyLimit bool   // has lowCopyLimit
+	copyLimit int    // the size above which it refuses CopyObject, where that could be lowered
 }
 
 // servers are those of the tables, in the order of their columns.
 func servers() []server {
 	return []server{
-		{"devstore", startDevstore, keyARN, true},
-		{"versitygw", startVersitygw, keyARN, true},
-		{"minio", startMinio, "stores", false},
-		{"ceph", startCeph, keyARN, false},
-		{"moto", startMoto, keyARN, false},
+		{"devstore", startDevstore, keyARN, devstoreLimit},
+		{"versitygw", startVersitygw, keyARN, versitygwLimit},
+		{"minio", startMinio, "stores", 0},
+		{"ceph", startCeph, keyARN, 0},
+		{"moto", startMoto, keyARN, 0},
 	}
 }
 
 func startDevstore(t *testing.T, dir string) (endpoint, version string) {
-	store, err := devstore.Start(t.Context(), devstore.Config{Dir: dir, AccessKey: access, Secret: secret, CopyLimit: lowCopyLimit})
+	store, err := devstore.Start(t.Context(), devstore.Config{Dir: dir, AccessKey: access, Secret: secret, CopyLimit: devstoreLimit})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +90,7 @@ func startVersitygw(t *testing.T, dir string) (endpoint, version string) {
 		}
 	}
 	startProcess(t, cleanEnv(), program, "--port", address, "--access", access, "--secret", secret, "--iam-dir", users, "--keep-alive",
-		"--quiet", "--copy-object-threshold", "6291456", "posix", "--versioning-dir", versions, data)
+		"--quiet", "--copy-object-threshold", strconv.Itoa(versitygwLimit), "posix", "--versioning-dir", versions, data)
 	return "http://" + address, moduleVersion(t, program)
 }
 

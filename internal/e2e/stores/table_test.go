@@ -167,7 +167,8 @@ func (b *table) render() string {
 					}
 				}
 			}
-			fmt.Fprintf(&out, " %s (%d of %d) |", b.cells[mine[0]][n], done, all)
+			short, _, _ := strings.Cut(string(b.cells[mine[0]][n]), ", ")
+			fmt.Fprintf(&out, " %s (%d of %d) |", short, done, all)
 		}
 		out.WriteString("\n")
 	}

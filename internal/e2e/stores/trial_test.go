@@ -23,6 +23,7 @@ type trial struct {
 	in       string                     // the bucket; default "plain". All but that one keep versions.
 	versions version                    // what the manifest names
 	size     int                        // of the objects, in bytes; default: a few
+	large    bool                       // of the objects: above the limit of CopyObject
 	put      func(*s3.PutObjectInput)   // how the objects are made
 	setup    func(*world) error         // before there are objects; what it returns makes the trial n/a
 	before   func(*world, object) error // done to each object
@@ -79,6 +80,9 @@ func (w *world) try(t *testing.T, n int, tr trial) cell {
 		if err := tr.setup(w); err != nil {
 			return absent.with(reason(err))
 		}
+	}
+	if tr.large {
+		tr.size = w.copyLimit + 5<<20
 	}
 	prefix := fmt.Sprintf("trial%03d", n)
 	var subjects []subject
