@@ -55,7 +55,8 @@ type meter struct {
 	points []point // oldest first, within rateWindow
 	shown  time.Time
 	most   int64   // done, of all samples with the label: concurrent ones may come late
-	held   *sample // the last one, if it was not shown
+	last   sample  // that was shown
+	held   *sample // that came after it
 	heldAt time.Time
 	drawn  bool // a line stands on the terminal
 }
@@ -107,10 +108,12 @@ func (m *meter) show(s sample) {
 	}
 	m.most = s.done
 	if !m.shown.IsZero() && now.Sub(m.shown) < every {
-		m.held, m.heldAt = &s, now
+		if s != m.last {
+			m.held, m.heldAt = &s, now
+		}
 		return
 	}
-	m.shown, m.held = now, nil
+	m.shown, m.last, m.held = now, s, nil
 	p := m.measure(now, s)
 	if m.width == nil {
 		fmt.Fprintln(m.out, m.plain(s, p))
@@ -138,7 +141,7 @@ func (m *meter) clear() {
 
 func (m *meter) erase() {
 	if s := m.held; s != nil && m.width == nil {
-		m.shown = m.heldAt
+		m.shown, m.last = m.heldAt, *s
 		fmt.Fprintln(m.out, m.plain(*s, m.measure(m.heldAt, *s)))
 	}
 	m.held = nil

@@ -24,6 +24,7 @@ func TestMeterPlain(t *testing.T) {
 		m.show(sample{label: "checking", unit: "objects", done: 10, total: 10, failed: 1})
 		m.show(sample{label: "checking", unit: "objects", done: 9, total: 10, failed: 1}) // was overtaken
 		m.say("done")
+		m.show(sample{label: "checking", unit: "objects", done: 10, total: 10, failed: 1}) // nothing new
 		m.clear()
 		want := `tagging: 0 of 5,000 objects (0.0%)
 tagging: 1,000 of 5,000 objects (20.0%), 100/s, ETA 40s
