@@ -147,7 +147,7 @@ func TestTable(t *testing.T) {
 // TestReportText: where a report is said to be, for each way a job can stand.
 func TestReportText(t *testing.T) {
 	t.Parallel()
-	check := func(status job.Status, executed int64, code string, want string) {
+	check := func(status job.Status, executed int64, code, want string) {
 		t.Helper()
 		j := controlapi.JobDescriptor{
 			JobId: "ID", Status: status, ProgressSummary: controlapi.Progress{NumberOfTasksFailed: executed},
