@@ -333,8 +333,10 @@ func TestFailures(t *testing.T) {
 		"empty":          {data: "", code: "InvalidManifestContent", text: "Invalid Manifest Content: the manifest has no rows"},
 		"columns":        {data: "b,k\nb\n", code: "InvalidManifestContent", text: "Manifest file is not properly formatted: line 2: got 1 columns, want 2"},
 		"missing fields": {data: "b,k\n", fields: []job.Field{job.FieldKey}, code: "InvalidManifestContent", text: "Required fields are missing in the schema: Bucket"},
-		"other ETag": {data: "b,k\n", etag: `W/"other"`, code: "ManifestETagMismatch",
-			text: "The manifest arn:aws:s3:::b/dir/m one.csv has the ETag etag, the job was created for other. Create the job again with the manifest's present ETag."},
+		"other ETag": {
+			data: "b,k\n", etag: `W/"other"`, code: "ManifestETagMismatch",
+			text: "The manifest arn:aws:s3:::b/dir/m one.csv has the ETag etag, the job was created for other. Create the job again with the manifest's present ETag.",
+		},
 	} {
 		j := jobOf(c.fields...)
 		if c.etag != "" {
