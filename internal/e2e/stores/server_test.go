@@ -63,6 +63,7 @@ func servers() []server {
 }
 
 func startDevstore(t *testing.T, dir string) (endpoint, version string) {
+	t.Helper()
 	store, err := devstore.Start(t.Context(), devstore.Config{Dir: dir, AccessKey: access, Secret: secret, CopyLimit: devstoreLimit})
 	if err != nil {
 		t.Fatal(err)
@@ -81,6 +82,7 @@ func startDevstore(t *testing.T, dir string) (endpoint, version string) {
 }
 
 func startVersitygw(t *testing.T, dir string) (endpoint, version string) {
+	t.Helper()
 	program := goProgram(t, "STEVEDORE_VERSITYGW", versitygwModule)
 	address := freeAddress(t)
 	data, versions, users := filepath.Join(dir, "data"), filepath.Join(dir, "versions"), filepath.Join(dir, "users")
@@ -95,6 +97,7 @@ func startVersitygw(t *testing.T, dir string) (endpoint, version string) {
 }
 
 func startMinio(t *testing.T, dir string) (endpoint, version string) {
+	t.Helper()
 	program := goProgram(t, "STEVEDORE_MINIO", minioModule)
 	address := freeAddress(t)
 	env := cleanEnv("MINIO_ROOT_USER="+access, "MINIO_ROOT_PASSWORD="+secret, "MINIO_KMS_SECRET_KEY=stores:"+keyBits, "MINIO_BROWSER=off", "MINIO_UPDATE=off")
@@ -104,6 +107,7 @@ func startMinio(t *testing.T, dir string) (endpoint, version string) {
 
 // startCeph starts a monitor, one OSD and a gateway, without a manager.
 func startCeph(t *testing.T, dir string) (endpoint, version string) {
+	t.Helper()
 	programs := []string{"ceph-mon", "ceph-osd", "radosgw", "radosgw-admin", "ceph", "monmaptool"}
 	if missing(programs) && *fetch {
 		install := exec.CommandContext(t.Context(), "sh", "-c", "apt-get update -qq && apt-get install -y -qq --no-install-recommends ceph-mon ceph-osd radosgw ceph-common")
@@ -120,8 +124,7 @@ func startCeph(t *testing.T, dir string) (endpoint, version string) {
 		t.Fatal(err)
 	}
 	address, monitor := freeAddress(t), freeAddress(t)
-	// Sockets need short paths.
-	short, err := os.MkdirTemp("", "ceph")
+	short, err := os.MkdirTemp("", "ceph") //nolint:usetesting // sockets need short paths
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,6 +146,7 @@ func missing(programs []string) bool {
 }
 
 func startMoto(t *testing.T, _ string) (endpoint, version string) {
+	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "python3", "-c", "import moto, moto.server; print(moto.__version__)").Output()
 	if err != nil {
 		t.Skip("python3 has no moto.server (moto[server] of PyPI)")

@@ -237,8 +237,7 @@ func (w *world) wait(ctx context.Context, id string) (*types.JobDescriptor, erro
 		if err != nil {
 			return nil, err
 		}
-		switch out.Job.Status {
-		case types.JobStatusComplete, types.JobStatusFailed, types.JobStatusCancelled:
+		if slices.Contains([]types.JobStatus{types.JobStatusComplete, types.JobStatusFailed, types.JobStatusCancelled}, out.Job.Status) {
 			return out.Job, nil
 		}
 		select {
