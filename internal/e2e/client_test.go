@@ -68,7 +68,7 @@ func TestJobCommands(t *testing.T) {
 	}
 	until(t, sdk, id, func(j *types.JobDescriptor) bool { return j.Status == types.JobStatusSuspended })
 
-	contains(t, "list", c.run(t, 0, "", "list").stdout, id[:8], "Suspended", "S3PutObjectTagging", "our-own")
+	contains(t, "list", c.run(t, 0, "", "list").stdout, id[:8], "Suspended", "S3PutObjectTagging", "our own")
 	if e := c.run(t, 0, "", "list", "--status", "active,complete", "-o", "name"); e.stdout != "" {
 		t.Errorf("active jobs: %q", e.stdout)
 	}
@@ -165,7 +165,7 @@ func TestJobExitCodes(t *testing.T) {
 	refused(6, "does not exist", "describe", id, "--region", "eu-west-3")
 	refused(7, "JobStatusException", "cancel", id)
 	refused(7, "JobStatusException", "confirm", id)
-	refused(10, "BadRequestException", "priority", id, "3")
+	refused(7, "BadRequestException", "priority", id, "3")
 	refused(4, "AccessDenied", "list", "--account-id", "999999999999")
 	refused(11, "no server answers", "list", "--endpoint-url", "http://127.0.0.1:1")
 	refused(11, "ready file", "list", "--ready-file", d.readyFile+".none")

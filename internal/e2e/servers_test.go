@@ -255,8 +255,8 @@ func TestServeRefuses(t *testing.T) {
 		}
 		return f.Name()
 	}
-	refused(env, 10, "line 3: field endpint not found", "--config", config("listen: 127.0.0.1:0\nstore:\n  endpint: http://127.0.0.1:1\n"))
-	refused(env, 10, "line 1", "--config", config("retention: soon\n"))
+	refused(env, 10, "line 3: unknown key store.endpint", "--config", config("listen: 127.0.0.1:0\nstore:\n  endpint: http://127.0.0.1:1\n"))
+	refused(env, 10, `line 1: retention: "soon" is not a duration`, "--config", config("retention: soon\n"))
 	refused(env, 10, "keys[0]: access_key", "--config", config("keys:\n  - access_key: a\n"))
 	refused(env, 10, "no such file", "--config", filepath.Join(dir, "none.yaml"))
 	refused(env, 10, "account", "--account", "123")
