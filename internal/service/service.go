@@ -4,6 +4,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -96,7 +97,7 @@ func Start(ctx context.Context, c Config) (_ *Service, err error) {
 	undo = append(undo, s.functions.Close)
 
 	if err := os.MkdirAll(filepath.Join(c.DataDir, "tmp"), 0o700); err != nil {
-		return nil, fmt.Errorf("data directory: %w", err)
+		return nil, &DataError{err}
 	}
 	s.store, err = jobstore.Open(ctx, jobstore.Config{Dir: filepath.Join(c.DataDir, "jobs"), Logger: c.Logger})
 	if err != nil {
@@ -130,7 +131,7 @@ func Start(ctx context.Context, c Config) (_ *Service, err error) {
 			s.end(fmt.Errorf("serve API: %w", err))
 		}
 	})
-	c.Logger.Info("service started", slog.String("api", s.Endpoint()), slog.String("store", objects.Endpoint), slog.String("data_dir", c.DataDir))
+	c.Logger.Info("service started", slog.String("api", s.Endpoint()), slog.String("store", cmp.Or(objects.Endpoint, "AWS in "+objects.Region)), slog.String("data_dir", c.DataDir))
 	return s, nil
 }
 
