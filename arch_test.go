@@ -28,6 +28,7 @@ var order = []string{
 	"internal/dashboard",
 	"internal/controlapi",
 	"internal/schedule",
+	"internal/doctor",
 	"internal/plan",
 	"internal/run",
 	"internal/operation",
@@ -48,6 +49,7 @@ var only = map[string][]string{
 	"internal/plan":        {"internal/manifest", "internal/objectstore", "internal/job"},
 	"internal/run":         {"internal/operation", "internal/report", "internal/manifest", "internal/objectstore", "internal/job"},
 	"internal/operation":   {"internal/lambda", "internal/objectstore", "internal/job"},
+	"internal/doctor":      {"internal/operation", "internal/objectstore", "internal/job"},
 	"internal/lambda":      {}, // carries bytes
 	"internal/report":      {"internal/objectstore", "internal/job"},
 	"internal/manifest":    {"internal/job"}, // a parser knows no engine

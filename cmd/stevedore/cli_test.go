@@ -79,11 +79,14 @@ func TestUsage(t *testing.T) {
 	check(2, "not an http URL", "job", "list", "--endpoint-url", "localhost:9700")
 	check(2, "--shell csh", "env", "--shell", "csh")
 	check(2, "exec needs a command", "exec")
+	check(2, "needs --bucket", "doctor")
+	check(2, "-o yaml", "doctor", "--bucket", "b", "-o", "yaml")
 	check(2, "-o xml", "version", "-o", "xml")
 	check(2, "--ready-file no/such/ready.json: cannot be written\n  why   no/such: no such file or directory\n  try   mkdir -p no/such\n",
 		"dev", "--ready-file", "no/such/ready.json")
 	check(2, "--ready-file testdata: cannot be written\n  why   testdata is a directory\n", "dev", "--ready-file", "testdata")
 	check(exitInvalid, "no-such-file", "serve", "--config", "no-such-file")
+	check(exitInvalid, "no-such-file", "doctor", "--bucket", "b", "--config", "no-such-file")
 	check(exitInvalid, "no-such-file", "job", "create", "--cli-input-json", "no-such-file")
 	check(exitUnreachable, "no-such-file", "job", "list", "--ready-file", "no-such-file")
 }

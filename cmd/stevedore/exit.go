@@ -49,6 +49,19 @@ Exit codes of serve, dev and demo:
    11  the data directory cannot be used, or another process uses it
    12  an address cannot be listened on
 
+Exit codes of doctor:
+
+    0  everything was tried, whatever came of it
+    1  failed for another reason, or something could not be deleted again
+    2  usage
+    3  with --exit-status: something is dangerous
+    4  the store does not accept the credentials, or they may not do this
+    6  there is no such bucket
+    7  with --create: there is such a bucket already
+   10  the configuration is not valid
+   11  the store cannot be reached
+  130  interrupted; the scratch objects were deleted all the same
+
 exec ends with the exit code of the command it runs, 126 if that cannot be
 started, 127 if it is not found and 11 if no server listens.
 `

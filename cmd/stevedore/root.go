@@ -42,7 +42,7 @@ speaks the S3 Control job API, so the AWS CLI and the AWS SDKs work with it.`,
 			root.AddCommand(c)
 		}
 	}
-	add("servers", newDemo(w), newDev(w), newServe(w))
+	add("servers", newDemo(w), newDev(w), newServe(w), newDoctor(w))
 	add("client", newJob(w), newExec(w), newEnv(w))
 	root.AddCommand(newVersion(w),
 		topic("exit-codes", "What the exit codes mean", helpExitCodes),
