@@ -93,6 +93,7 @@ type Job struct {
 	Layout    manifest.Layout
 	Manifests Manifests
 	Operation operation.Operation // over a Client
+	Guard     *operation.Guard    // nil where keys are no keys of objects
 	Report    Report
 	Versions  *Versions
 	Meter     *Meter

@@ -29,6 +29,11 @@ func (w *worker) prepare(ctx context.Context, j *Job, row manifest.Row, task *op
 		w.bucket = string(row.Bucket)
 	}
 	*task = operation.Task{Bucket: w.bucket, Key: row.Key, RawKey: row.RawKey, VersionID: row.VersionID}
+	if j.Guard != nil {
+		if refused, err := j.Guard.Refuses(ctx, w.bucket, row.Key, out); refused || err != nil {
+			return false, err
+		}
+	}
 	if !j.Layout.HasVersionID() {
 		return true, nil
 	}

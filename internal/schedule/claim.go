@@ -105,8 +105,14 @@ func (s *Scheduler) prepare(ctx context.Context, w *work) error {
 	}
 	w.limiter = objectstore.NewLimiter(limitsOf(j.Tags))
 	limited := store.Limited(w.limiter)
+	var client operation.Client = run.NewClient(limited, w.soft)
+	var guard *operation.Guard
+	if operation.OnObjects(j.Spec.Operation) {
+		guard = operation.NewGuard(client)
+		client = guard
+	}
 	op, err := operation.New(j.Spec.Operation, operation.Env{
-		Client: run.NewClient(limited, w.soft), Objects: limited, Functions: s.config.Functions, Job: &j, Soft: w.soft,
+		Client: client, Objects: limited, Functions: s.config.Functions, Job: &j, Soft: w.soft,
 		Replication: s.replication(&j),
 	})
 	if err != nil {
@@ -130,6 +136,7 @@ func (s *Scheduler) prepare(ctx context.Context, w *work) error {
 		Layout:    layout,
 		Manifests: store,
 		Operation: op,
+		Guard:     guard,
 		Report:    s.reportOf(store, &j),
 		Versions:  run.NewVersions(store),
 		Meter:     run.NewMeter(tally, trip), // trips at once if a crash came between the outcomes and the status
