@@ -116,6 +116,14 @@ func (e *UnsupportedError) Error() string {
 // such an operation the zero Env will do. The error is an *UnsupportedError, or a
 // *job.FailedError if no job with these parameters can succeed.
 func New(op job.Operation, env Env) (Operation, error) {
+	o, err := newOperation(op, env)
+	if err != nil {
+		return nil, err
+	}
+	return verify(o, op, env), nil
+}
+
+func newOperation(op job.Operation, env Env) (Operation, error) {
 	switch {
 	case op.S3PutObjectTagging != nil:
 		return newPutTagging(op.S3PutObjectTagging, env.Client), nil
