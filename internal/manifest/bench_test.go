@@ -63,6 +63,7 @@ func BenchmarkCSV(b *testing.B) {
 		buf := make([]byte, 256<<10)
 
 		measure := func(b *testing.B, read func() int) {
+			b.Helper()
 			b.SetBytes(int64(len(text)))
 			b.ReportAllocs()
 			var own, newlines, stdlib time.Duration
@@ -115,6 +116,7 @@ func BenchmarkCSV(b *testing.B) {
 
 // cpu returns the CPU time this process has used, which a busy machine distorts less than wall time.
 func cpu(tb testing.TB) time.Duration {
+	tb.Helper()
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		tb.Fatal(err)
@@ -124,6 +126,7 @@ func cpu(tb testing.TB) time.Duration {
 
 // countLines counts line feeds.
 func countLines(tb testing.TB, text, buf []byte) (n int) {
+	tb.Helper()
 	r := bytes.NewReader(text)
 	for {
 		size, err := r.Read(buf)
@@ -139,6 +142,7 @@ func countLines(tb testing.TB, text, buf []byte) (n int) {
 
 // readStdlib reads rows with a key in the second column.
 func readStdlib(tb testing.TB, text []byte) (n int) {
+	tb.Helper()
 	c := csv.NewReader(bytes.NewReader(text))
 	c.ReuseRecord = true
 	for {
