@@ -47,7 +47,7 @@ type JobDescriptor struct {
 	JobId                string //nolint:revive // the API's spelling
 	ConfirmationRequired *bool
 	Description          string
-	JobArn               string //nolint:revive // the API's spelling
+	JobArn               string
 	Status               job.Status
 	Manifest             *job.Manifest
 	Operation            *job.Operation
@@ -58,7 +58,7 @@ type JobDescriptor struct {
 	Report               *job.Report
 	CreationTime         time.Time
 	TerminationDate      *time.Time
-	RoleArn              string //nolint:revive // the API's spelling
+	RoleArn              string
 	SuspendedDate        *time.Time
 	SuspendedCause       string
 	ManifestGenerator    *job.ManifestGenerator

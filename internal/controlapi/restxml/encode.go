@@ -64,7 +64,7 @@ func (e *encoder) value(v reflect.Value, item string) {
 	case reflect.Pointer:
 		e.value(v.Elem(), item)
 	case reflect.Struct:
-		if t, ok := v.Interface().(time.Time); ok {
+		if t, ok := reflect.TypeAssert[time.Time](v); ok {
 			e.WriteString(formatTime(t))
 			return
 		}
@@ -74,7 +74,7 @@ func (e *encoder) value(v reflect.Value, item string) {
 			e.element(item, func() { e.value(v.Index(i), "") })
 		}
 	case reflect.Map:
-		entries := v.Interface().(map[string]string)
+		entries := v.Interface().(map[string]string) //nolint:errcheck // the types of the API have no other map
 		for _, key := range slices.Sorted(maps.Keys(entries)) {
 			e.element("entry", func() {
 				e.element("key", func() { e.text(key) })

@@ -235,8 +235,7 @@ func TestEveryKindHasAForm(t *testing.T) {
 			if isTime(typ) {
 				return
 			}
-			for i := range typ.NumField() {
-				f := typ.Field(i)
+			for f := range typ.Fields() {
 				if !f.IsExported() {
 					t.Errorf("%s.%s is not exported", path, f.Name)
 				}
