@@ -14,7 +14,7 @@ import (
 
 const rowSize = 60 // bytes, with the line end
 
-// endless is a manifest of rows rows that is made while it is read.
+// endless is a manifest of so many rows that is made while it is read.
 type endless struct{ rows int64 }
 
 func (e endless) Head(context.Context, objectstore.Object) (objectstore.Info, error) {
