@@ -3,7 +3,6 @@ package run
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"sync"
@@ -261,7 +260,7 @@ func (c *chunkRun) commit(hard context.Context) error {
 			return context.Cause(hard)
 		}
 		if err != nil {
-			c.config.Logger.Warn("report part cannot be written", slog.Int64("row", seg.Row), slog.Any("err", err))
+			c.config.Logger.WarnContext(hard, "report part cannot be written", "row", seg.Row, "err", err)
 			// One hole and there is no report: the other segments need not wait for it.
 			seg.Parts, seg.ReportError = nil, err.Error()
 			c.job.reportLost.Store(new(seg.ReportError))
@@ -278,7 +277,7 @@ func (c *chunkRun) commit(hard context.Context) error {
 			return err
 		}
 		// The outcomes are kept until the job store takes them.
-		c.config.Logger.Warn("segment cannot be committed yet", slog.Int64("row", seg.Row), slog.Any("err", err))
+		c.config.Logger.WarnContext(hard, "segment cannot be committed yet", "row", seg.Row, "err", err)
 		if !pause(hard, wait) {
 			return context.Cause(hard)
 		}

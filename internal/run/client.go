@@ -9,7 +9,7 @@ import (
 	"stevedore/internal/operation"
 )
 
-// ErrEnding, as the cause that soft ended for, says that the job comes to its end
+// ErrEnding says, as the cause that soft ended for, that the job comes to its end
 // early. Its tasks are not done again, so every one that was started gets an
 // outcome: what has been done must not be missing in the report.
 var ErrEnding = errors.New("the job was stopped")

@@ -376,7 +376,7 @@ func TestMeterTripsOnce(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		failing := rapid.IntRange(0, 1100).Draw(rt, "failing")
 		start := rapid.Int64Range(0, 600).Draw(rt, "failed before")
-		var executed, failed int64 = start, start
+		executed, failed := start, start
 		want := int64(0)
 		trips := 0
 		b := newBench(t, 1100, do(func(_ context.Context, key string, out *job.Outcome) error {
