@@ -40,7 +40,7 @@ func (l *lineLogger) flush() {
 		text += "..."
 	}
 	if text != "" {
-		l.logger.Info("function output", slog.String("stream", l.stream), slog.String("line", text))
+		l.logger.Info("function output", "stream", l.stream, "line", text)
 	}
 	l.line, l.cut = l.line[:0], false
 }

@@ -36,7 +36,7 @@ type local struct {
 func newLocal(name string, f Function, o Options) *local {
 	return &local{
 		name: name, config: f, region: cmp.Or(o.Region, "us-east-1"),
-		logger: o.Logger.With(slog.String("function", name)),
+		logger: o.Logger.With("function", name),
 	}
 }
 
@@ -88,7 +88,7 @@ func (l *local) take(ctx context.Context) (*worker, error) {
 	w, err := startWorker(ctx, l)
 	if err != nil {
 		l.noteStart(false)
-		l.logger.Warn("function cannot be started", slog.Any("err", err))
+		l.logger.WarnContext(ctx, "function cannot be started", "err", err)
 		return nil, &Error{
 			Status: http.StatusInternalServerError, Code: "ServiceException", Temporary: true,
 			Message: fmt.Sprintf("The function %s cannot be started", l.name), Err: err,

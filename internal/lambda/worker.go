@@ -116,7 +116,7 @@ func (w *worker) start(api string) error {
 		end()
 		return fmt.Errorf("start program: %w", err)
 	}
-	w.local.logger.Debug("function started", slog.Int("pid", cmd.Process.Pid))
+	w.local.logger.Debug("function started", "pid", cmd.Process.Pid)
 	return nil
 }
 

@@ -31,7 +31,7 @@ func ConfigFromEnv(ctx context.Context, logger *slog.Logger) (Config, error) {
 	machine := new(metadata)
 	loaded, err := config.LoadDefaultConfig(ctx,
 		config.WithLogger(logging.LoggerFunc(func(level logging.Classification, format string, v ...any) {
-			logger.DebugContext(ctx, "AWS SDK", slog.String("classification", string(level)), slog.String("text", fmt.Sprintf(format, v...)))
+			logger.DebugContext(ctx, "AWS SDK", "classification", string(level), "text", fmt.Sprintf(format, v...))
 		})),
 		config.WithDefaultsMode(aws.DefaultsModeLegacy), // "auto" would ask the machine for its region
 		config.WithEC2RoleCredentialOptions(func(o *ec2rolecreds.Options) { o.Client = machine }),

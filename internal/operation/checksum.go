@@ -57,7 +57,7 @@ func newChecksum(p *job.S3ComputeObjectChecksum, env Env) Operation {
 func (o *checksum) Do(ctx context.Context, t *Task, s *Scratch, out *job.Outcome) error {
 	ctx, cancel := o.env.untilDrained(ctx)
 	defer cancel()
-	w := o.free.Get().(*summer)
+	w := o.free.Get().(*summer) //nolint:errcheck // the pool holds nothing else
 	defer o.free.Put(w)
 	object := objectstore.Object{Bucket: t.Bucket, Key: string(t.Key), VersionID: string(t.VersionID)}
 	sum := o.full

@@ -51,7 +51,8 @@ type sumReport struct {
 func compute(t interface {
 	Helper()
 	Fatalf(string, ...any)
-}, store *objectstore.Store, algorithm job.ChecksumAlgorithm, kind job.ChecksumType, task operation.Task) (sumReport, job.Outcome) {
+}, store *objectstore.Store, algorithm job.ChecksumAlgorithm, kind job.ChecksumType, task operation.Task,
+) (sumReport, job.Outcome) {
 	t.Helper()
 	o, err := operation.New(computing(algorithm, kind), operation.Env{Client: store, Objects: store, Soft: context.Background()})
 	if err != nil {
@@ -215,20 +216,20 @@ func TestChecksumFailures(t *testing.T) {
 		return func(srv *server) { m.Op = "GetObject"; srv.Fault(m, a) }
 	}
 	const full, composite = "FULL_OBJECT", "COMPOSITE"
-	any := objectstoretest.Match{}
+	every := objectstoretest.Match{}
 	archived := func(srv *server) { srv.SetStorageClass("b", "k", "GLACIER") }
 	const why = "InvalidObjectState: The operation is not valid for the object's storage class"
 	check("archived", full, archived, why, "403", 1)
 	check("archived", composite, archived, why, "403", 1)
-	check("gone", full, gets(any, objectstoretest.Status(404, "NoSuchKey")), "Key not found", "404", 1)
-	check("gone", composite, heads(any, objectstoretest.Status(404, "")), "Key not found", "404", 1)
-	check("SSE-C", full, gets(any, objectstoretest.Status(400, "InvalidRequest")), "InvalidRequest: Injected InvalidRequest.", "400", 1)
-	check("SSE-C", composite, heads(any, objectstoretest.Status(400, "")), "BadRequest: Bad Request", "400", 1)
-	check("denied", full, gets(any, objectstoretest.Status(403, "AccessDenied")), "AccessDenied: Injected AccessDenied.", "403", 1)
-	check("down", composite, heads(any, objectstoretest.Status(500, "InternalError")),
+	check("gone", full, gets(every, objectstoretest.Status(404, "NoSuchKey")), "Key not found", "404", 1)
+	check("gone", composite, heads(every, objectstoretest.Status(404, "")), "Key not found", "404", 1)
+	check("SSE-C", full, gets(every, objectstoretest.Status(400, "InvalidRequest")), "InvalidRequest: Injected InvalidRequest.", "400", 1)
+	check("SSE-C", composite, heads(every, objectstoretest.Status(400, "")), "BadRequest: Bad Request", "400", 1)
+	check("denied", full, gets(every, objectstoretest.Status(403, "AccessDenied")), "AccessDenied: Injected AccessDenied.", "403", 1)
+	check("down", composite, heads(every, objectstoretest.Status(500, "InternalError")),
 		"Internal server error, please retry: InternalError: Internal Server Error", "500", 3)
 	// A store that knows nothing of parts, or does not look at If-Match.
-	check("parts unknown", composite, heads(any, objectstoretest.Answer(200, "sixsix").With("ETag", `"x-2"`).With("Content-Length", "6")),
+	check("parts unknown", composite, heads(every, objectstoretest.Answer(200, "sixsix").With("ETag", `"x-2"`).With("Content-Length", "6")),
 		"NotImplemented: the store does not tell the sizes of the object's 2 parts", "501", 1)
 	check("sizes wrong", composite, heads(objectstoretest.Match{Skip: 1}, objectstoretest.Answer(200, "").
 		With("ETag", `"`+etagOf("one", "two")+`"`).With("Content-Length", "2").With("X-Amz-Mp-Parts-Count", "2")),
@@ -296,7 +297,7 @@ func (endless) Open(ctx context.Context, _ objectstore.Object, _, _ int64) (io.R
 	return io.NopCloser(drip{ctx}), objectstore.Info{Size: 1 << 50}, nil
 }
 
-type drip struct{ ctx context.Context }
+type drip struct{ ctx context.Context } //nolint:containedctx // Read has no parameter for it
 
 func (d drip) Read(p []byte) (int, error) {
 	select {
@@ -374,7 +375,7 @@ func BenchmarkChecksum(b *testing.B) {
 		for err == nil {
 			_, err = body.Read(buf)
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		return err

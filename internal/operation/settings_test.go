@@ -128,7 +128,7 @@ func TestRetentionParameters(t *testing.T) {
 	srv.SetObjectLock("b")
 	srv.Put("b", "k", "x")
 	near, far := time.Date(2030, 1, 1, 1, 0, 0, 250_000_000, time.FixedZone("CET", 3600)), time.Date(2040, 1, 1, 0, 0, 0, 0, time.UTC)
-	check := func(mode job.ObjectLockMode, until *time.Time, bypass *bool, wantCode string, wantMode string, wantUntil time.Time) {
+	check := func(mode job.ObjectLockMode, until *time.Time, bypass *bool, wantCode, wantMode string, wantUntil time.Time) {
 		t.Helper()
 		out := perform(t, store, job.Operation{S3PutObjectRetention: &job.S3PutObjectRetention{
 			BypassGovernanceRetention: bypass, Retention: &job.Retention{Mode: mode, RetainUntilDate: until},

@@ -58,7 +58,8 @@ func TestVerify(t *testing.T) {
 		{"no tags", "PutObjectTagging", job.Operation{S3PutObjectTagging: &job.S3PutObjectTagging{TagSet: []job.Tag{}}}, ""},
 		{"untagging", "DeleteObjectTagging", job.Operation{S3DeleteObjectTagging: &job.S3DeleteObjectTagging{}}, ""},
 		{
-			"copy", "CopyObject", job.Operation{S3PutObjectCopy: &job.S3PutObjectCopy{TargetResource: "arn:aws:s3:::to"}},
+			"copy", "CopyObject",
+			job.Operation{S3PutObjectCopy: &job.S3PutObjectCopy{TargetResource: "arn:aws:s3:::to"}},
 			"<CopyObjectResult><ETag>x</ETag></CopyObjectResult>",
 		},
 	} {
