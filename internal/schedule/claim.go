@@ -3,7 +3,6 @@ package schedule
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"time"
 
 	"stevedore/internal/job"
@@ -25,7 +24,7 @@ func (s *Scheduler) claim(hard context.Context, w *work) {
 				s.fail(hard, w, failed.Reason)
 			} else if hard.Err() == nil && !errors.Is(err, job.ErrNotFound) {
 				w.retryAt = time.Now().Add(time.Second)
-				s.logger.Warn("no chunk can be claimed", slog.String("job_id", w.job.ID), slog.Any("err", err))
+				s.logger.WarnContext(hard, "no chunk can be claimed", "job_id", w.job.ID, "err", err)
 			}
 			return
 		}
@@ -56,7 +55,7 @@ func (s *Scheduler) release(hard context.Context, c *claim) {
 		if err == nil || errors.Is(err, jobstore.ErrFenced) {
 			return
 		}
-		s.logger.Warn("chunk cannot be given back yet", slog.String("job_id", c.claim.Job), slog.Any("err", err))
+		s.logger.WarnContext(hard, "chunk cannot be given back yet", "job_id", c.claim.Job, "err", err)
 		if !sleep(hard, wait) {
 			return // the claim dies with the lease
 		}

@@ -49,7 +49,7 @@ func (d *Desk) Create(ctx context.Context, account, region string, spec job.Spec
 	if err := d.roles.Allowed(ctx, account, spec.RoleArn); err != nil {
 		return "", err
 	}
-	print, err := fingerprint(&spec)
+	digest, err := fingerprint(&spec)
 	if err != nil {
 		return "", err
 	}
@@ -62,14 +62,14 @@ func (d *Desk) Create(ctx context.Context, account, region string, spec job.Spec
 		Tags:         spec.Tags,
 		Status:       job.New,
 		CreationTime: d.now().UTC().Truncate(time.Millisecond),
-		Fingerprint:  print,
+		Fingerprint:  digest,
 	})
 	if err != nil {
 		return "", fmt.Errorf("create job: %w", err)
 	}
 	if created {
-		d.logger.Info("job created", slog.String("job_id", stored.ID), slog.String("operation", string(spec.Operation.Name())))
-	} else if stored.Fingerprint != print {
+		d.logger.InfoContext(ctx, "job created", "job_id", stored.ID, "operation", string(spec.Operation.Name()))
+	} else if stored.Fingerprint != digest {
 		return "", job.ErrTokenReused
 	}
 	return stored.ID, nil

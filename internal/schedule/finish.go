@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"regexp"
 	"slices"
 	"strings"
@@ -81,7 +80,7 @@ func (s *Scheduler) complete(ctx context.Context, j *job.Job) (job.Job, error) {
 		case j.Status != job.Active:
 			return nil
 		case covered != j.Plan.Tasks:
-			s.logger.Error("rows of a job have no outcome", slog.String("job_id", j.ID), slog.Int64("row", covered))
+			s.logger.ErrorContext(ctx, "rows of a job have no outcome", "job_id", j.ID, "row", covered)
 			j.Become(job.Failing, time.Now())
 			j.FailureReasons = append(j.FailureReasons, job.Fail(job.CodeInternal, fmt.Sprintf("Row %d of the manifest and maybe later ones have no outcome.", covered)))
 		case job.OverThreshold(j.Tally.Succeeded, j.Tally.Failed):
@@ -114,7 +113,7 @@ func (s *Scheduler) end(ctx context.Context, t turn, j *job.Job, to job.Status) 
 				if s.again(ctx, t, err) {
 					return err
 				}
-				s.logger.Warn("report cannot be written", slog.String("job_id", j.ID), slog.Any("err", err))
+				s.logger.WarnContext(ctx, "report cannot be written", "job_id", j.ID, "err", err)
 				return s.giveUpReport(ctx, j, err)
 			}
 		}
@@ -122,7 +121,7 @@ func (s *Scheduler) end(ctx context.Context, t turn, j *job.Job, to job.Status) 
 			if s.again(ctx, t, err) {
 				return err
 			}
-			s.logger.Warn("report parts cannot be deleted; they may be removed by hand", slog.String("job_id", j.ID), slog.Any("err", err))
+			s.logger.WarnContext(ctx, "report parts cannot be deleted; they may be removed by hand", "job_id", j.ID, "err", err)
 		}
 	}
 	_, err := s.change(ctx, j.Account, j.ID, func(j *job.Job) error {
@@ -135,7 +134,7 @@ func (s *Scheduler) end(ctx context.Context, t turn, j *job.Job, to job.Status) 
 // endWithoutReport ends a job whose report nobody may write any more: the role it
 // would be written with is gone. What lies in the report bucket stays there.
 func (s *Scheduler) endWithoutReport(ctx context.Context, j *job.Job, to job.Status, reason job.FailureReason) error {
-	s.logger.Warn("report cannot be written", slog.String("job_id", j.ID), slog.String("reason", reason.FailureReason))
+	s.logger.WarnContext(ctx, "report cannot be written", "job_id", j.ID, "reason", reason.FailureReason)
 	_, err := s.change(ctx, j.Account, j.ID, func(j *job.Job) error {
 		if !slices.Contains(j.FailureReasons, reason) {
 			j.FailureReasons = append(j.FailureReasons, reason)

@@ -80,11 +80,11 @@ func (k *Keeper) pass(ctx context.Context, now time.Time) time.Duration {
 			err = k.expire(ctx, s, now)
 		case s.Status.Terminal() && due(s.TerminationDate, k.terms.Retention):
 			if err = k.shelf.Delete(ctx, s.Account, s.ID); err == nil {
-				k.logger.Info("job deleted after its retention", slog.String("job_id", s.ID))
+				k.logger.InfoContext(ctx, "job deleted after its retention", "job_id", s.ID)
 			}
 		}
 		if err != nil && ctx.Err() == nil && !errors.Is(err, job.ErrNotFound) {
-			k.logger.Warn("job cannot be tidied up", slog.String("job_id", s.ID), slog.Any("err", err))
+			k.logger.WarnContext(ctx, "job cannot be tidied up", "job_id", s.ID, "err", err)
 			next = min(next, time.Minute)
 		}
 	}

@@ -44,28 +44,50 @@ func TestFailuresOfPreparing(t *testing.T) {
 		"column count":     {csv + csv + "data,k,v\n", nil, "InvalidManifestContent", "Manifest file is not properly formatted: line 3: got 3 columns, want 2"},
 		"key":              {csv + "data,%zz\n", nil, "InvalidManifestContent", "Invalid object key format: line 2"},
 		"late in the file": {strings.Repeat(csv, 2500) + "data\n", nil, "InvalidManifestContent", "line 2501"},
-		"schema": {csv, func(s *job.Spec) { s.Manifest.Spec.Fields = []job.Field{job.FieldBucket, job.FieldIgnore} },
-			"InvalidManifestContent", "Required fields are missing in the schema: Key"},
-		"missing": {csv, func(s *job.Spec) { s.Manifest.Location.ObjectArn = "arn:aws:s3:::manifests/nothing" },
-			"ManifestNotFound", "The manifest does not exist"},
-		"missing bucket": {csv, func(s *job.Spec) { s.Manifest.Location.ObjectArn = "arn:aws:s3:::nowhere/m" },
-			"ManifestNotFound", "The manifest does not exist"},
-		"missing version": {csv, func(s *job.Spec) { s.Manifest.Location.ObjectVersionId = "gone" },
-			"ManifestNotFound", "The manifest does not exist"},
-		"forbidden to look": {csv, func(s *job.Spec) { fault(s, "HeadObject", 403, "") },
-			"ManifestAccessDenied", "Reading the manifest is forbidden: AccessDenied"},
-		"forbidden to read": {csv, func(s *job.Spec) { fault(s, "GetObject", 403, "AccessDenied") },
-			"ManifestAccessDenied", "Reading the manifest is forbidden: AccessDenied"},
-		"other ETag": {csv, func(s *job.Spec) { s.Manifest.Location.ETag = "00000000000000000000000000000000" },
-			"ManifestETagMismatch", "has the ETag"},
-		"changed between": {csv, func(s *job.Spec) { fault(s, "GetObject", 412, "PreconditionFailed") },
-			"ManifestETagMismatch", "changed while it was read"},
-		"refused": {csv, func(s *job.Spec) { fault(s, "GetObject", 400, "InvalidRequest") },
-			"ManifestReadFailed", "The manifest cannot be read"},
-		"store down for good": {csv, func(s *job.Spec) { fault(s, "GetObject", 503, "ServiceUnavailable") },
-			"ManifestReadFailed", "The manifest cannot be read"},
-		"inventory": {csv, func(s *job.Spec) { s.Manifest.Spec.Format = job.ManifestInventory },
-			"NotImplemented", string(job.ManifestInventory)},
+		"schema": {
+			csv, func(s *job.Spec) { s.Manifest.Spec.Fields = []job.Field{job.FieldBucket, job.FieldIgnore} },
+			"InvalidManifestContent", "Required fields are missing in the schema: Key",
+		},
+		"missing": {
+			csv, func(s *job.Spec) { s.Manifest.Location.ObjectArn = "arn:aws:s3:::manifests/nothing" },
+			"ManifestNotFound", "The manifest does not exist",
+		},
+		"missing bucket": {
+			csv, func(s *job.Spec) { s.Manifest.Location.ObjectArn = "arn:aws:s3:::nowhere/m" },
+			"ManifestNotFound", "The manifest does not exist",
+		},
+		"missing version": {
+			csv, func(s *job.Spec) { s.Manifest.Location.ObjectVersionId = "gone" },
+			"ManifestNotFound", "The manifest does not exist",
+		},
+		"forbidden to look": {
+			csv, func(s *job.Spec) { fault(s, "HeadObject", 403, "") },
+			"ManifestAccessDenied", "Reading the manifest is forbidden: AccessDenied",
+		},
+		"forbidden to read": {
+			csv, func(s *job.Spec) { fault(s, "GetObject", 403, "AccessDenied") },
+			"ManifestAccessDenied", "Reading the manifest is forbidden: AccessDenied",
+		},
+		"other ETag": {
+			csv, func(s *job.Spec) { s.Manifest.Location.ETag = "00000000000000000000000000000000" },
+			"ManifestETagMismatch", "has the ETag",
+		},
+		"changed between": {
+			csv, func(s *job.Spec) { fault(s, "GetObject", 412, "PreconditionFailed") },
+			"ManifestETagMismatch", "changed while it was read",
+		},
+		"refused": {
+			csv, func(s *job.Spec) { fault(s, "GetObject", 400, "InvalidRequest") },
+			"ManifestReadFailed", "The manifest cannot be read",
+		},
+		"store down for good": {
+			csv, func(s *job.Spec) { fault(s, "GetObject", 503, "ServiceUnavailable") },
+			"ManifestReadFailed", "The manifest cannot be read",
+		},
+		"inventory": {
+			csv, func(s *job.Spec) { s.Manifest.Spec.Format = job.ManifestInventory },
+			"NotImplemented", string(job.ManifestInventory),
+		},
 		"generator": {csv, func(s *job.Spec) {
 			s.Manifest, s.ManifestGenerator = nil, &job.ManifestGenerator{S3JobManifestGenerator: &job.S3JobManifestGenerator{SourceBucket: "arn:aws:s3:::data"}}
 		}, "NotImplemented", "S3JobManifestGenerator"},

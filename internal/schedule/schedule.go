@@ -117,9 +117,9 @@ const (
 // work is what this node does for one job.
 type work struct {
 	job     job.Job
-	shared  *run.Job             // for chunks; nil until the first is claimed
-	limiter *objectstore.Limiter // of the tasks of shared
-	soft    context.Context
+	shared  *run.Job                // for chunks; nil until the first is claimed
+	limiter *objectstore.Limiter    // of the tasks of shared
+	soft    context.Context         //nolint:containedctx // the chunks of a job share it, and it outlives the call that made it
 	drain   context.CancelCauseFunc // ends soft: take no more rows
 	chunks  int                     // chunks running here
 	busy    bool                    // planned or finished here
@@ -341,7 +341,7 @@ func (s *Scheduler) settle(hard context.Context, e ending) {
 	case hard.Err() != nil, errors.Is(e.err, context.Canceled), errors.Is(e.err, job.ErrNotFound):
 		// stopped, drained or deleted: nothing is wrong
 	case errors.Is(e.err, run.ErrFenced), errors.Is(e.err, jobstore.ErrFenced):
-		s.logger.Warn("work was taken over by another node", slog.String("job_id", e.id))
+		s.logger.WarnContext(hard, "work was taken over by another node", "job_id", e.id)
 		w.retryAt = time.Now().Add(elsewhere)
 	case errors.Is(e.err, errElsewhere):
 		w.retryAt = time.Now().Add(elsewhere)
@@ -350,7 +350,7 @@ func (s *Scheduler) settle(hard context.Context, e ending) {
 	default:
 		w.failures++
 		w.retryAt = time.Now().Add(min(time.Second<<min(w.failures-1, 5), 30*time.Second))
-		s.logger.Warn("work on a job failed and will be tried again", slog.String("job_id", e.id), slog.Any("err", e.err))
+		s.logger.WarnContext(hard, "work on a job failed and will be tried again", "job_id", e.id, "err", e.err)
 	}
 }
 
@@ -365,6 +365,7 @@ func (s *Scheduler) fail(hard context.Context, w *work, reason job.FailureReason
 			to = job.Failed
 		case job.Cancelling:
 			return nil
+		default:
 		}
 		if j.Become(to, time.Now()) {
 			j.FailureReasons = append(j.FailureReasons, reason)
@@ -372,7 +373,7 @@ func (s *Scheduler) fail(hard context.Context, w *work, reason job.FailureReason
 		return nil
 	})
 	if err != nil && hard.Err() == nil {
-		s.logger.Error("job cannot be failed", slog.String("job_id", w.job.ID), slog.Any("err", err))
+		s.logger.ErrorContext(hard, "job cannot be failed", "job_id", w.job.ID, "err", err)
 		w.retryAt = time.Now().Add(time.Second)
 	}
 }

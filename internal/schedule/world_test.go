@@ -14,8 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-
 	"stevedore/internal/job"
 	"stevedore/internal/jobstore"
 	"stevedore/internal/objectstore"
@@ -32,14 +30,13 @@ const (
 
 // world is an object store, a data directory and whatever node is at work on it.
 type world struct {
-	t           *testing.T
-	s3          *objectstoretest.Server
-	dir         string
-	config      schedule.Config
-	objects     objectstore.Config
-	credentials aws.CredentialsProvider
-	jobs        int
-	roleGone    bool // for the next node
+	t        *testing.T
+	s3       *objectstoretest.Server
+	dir      string
+	config   schedule.Config
+	objects  objectstore.Config
+	jobs     int
+	roleGone bool // for the next node
 
 	*node // the one that is up
 }
