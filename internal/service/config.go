@@ -214,7 +214,7 @@ func within[T int | time.Duration](key string, value, most T, bad report) {
 	}
 }
 
-// ErrNoCredentials: nothing says who may call the API.
+// ErrNoCredentials is returned if nothing says who may call the API.
 var ErrNoCredentials = errors.New("no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name store and keys in a configuration file")
 
 // schedule returns the configuration of the scheduler.

@@ -192,8 +192,8 @@ func configKeys(t reflect.Type, path string) map[string]reflect.StructField {
 
 func fields(t reflect.Type) func(yield func(reflect.StructField) bool) {
 	return func(yield func(reflect.StructField) bool) {
-		for i := range t.NumField() {
-			if !yield(t.Field(i)) {
+		for f := range t.Fields() {
+			if !yield(f) {
 				return
 			}
 		}
@@ -249,7 +249,7 @@ func valueOf(c service.Config, key string) reflect.Value {
 
 // says reports whether text is what stands for v in a configuration file.
 func says(text string, v reflect.Value) bool {
-	if d, ok := v.Interface().(time.Duration); ok {
+	if d, ok := reflect.TypeAssert[time.Duration](v); ok {
 		got, err := time.ParseDuration(text)
 		return err == nil && got == d
 	}

@@ -124,6 +124,7 @@ func (w *two) done(t *testing.T, client *s3control.Client, of, roleARN string, m
 			return id
 		case types.JobStatusFailed, types.JobStatusCancelled:
 			t.Fatalf("role %s: job ended %s: %s", roleARN, out.Job.Status, *out.Job.FailureReasons[0].FailureReason)
+		default:
 		}
 		select {
 		case <-t.Context().Done():

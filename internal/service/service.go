@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -60,8 +61,8 @@ func Start(ctx context.Context, c Config) (_ *Service, err error) {
 	var undo []func()
 	defer func() {
 		if err != nil {
-			for i := len(undo) - 1; i >= 0; i-- {
-				undo[i]()
+			for _, step := range slices.Backward(undo) {
+				step()
 			}
 		}
 	}()
@@ -131,7 +132,7 @@ func Start(ctx context.Context, c Config) (_ *Service, err error) {
 			s.end(fmt.Errorf("serve API: %w", err))
 		}
 	})
-	c.Logger.Info("service started", slog.String("api", s.Endpoint()), slog.String("store", cmp.Or(objects.Endpoint, "AWS in "+objects.Region)), slog.String("data_dir", c.DataDir))
+	c.Logger.InfoContext(ctx, "service started", "api", s.Endpoint(), "store", cmp.Or(objects.Endpoint, "AWS in "+objects.Region), "data_dir", c.DataDir)
 	return s, nil
 }
 
@@ -139,14 +140,14 @@ func Start(ctx context.Context, c Config) (_ *Service, err error) {
 // at a time, so one name does: a new process takes over what the last one held.
 const nodeName = "local"
 
-// ListenError: the API's address cannot be listened on.
+// ListenError says that the API's address cannot be listened on.
 type ListenError struct{ Err error }
 
 func (e *ListenError) Error() string { return "listen for the API: " + e.Err.Error() }
 
 func (e *ListenError) Unwrap() error { return e.Err }
 
-// DataError: the data directory cannot be used.
+// DataError says that the data directory cannot be used.
 type DataError struct{ Err error }
 
 func (e *DataError) Error() string { return "data directory: " + e.Err.Error() }
@@ -161,13 +162,13 @@ func (s *Service) schedule(ctx context.Context, node *jobstore.Node) {
 		err := schedule.New(config, s.store, node, s.roles).Run(ctx)
 		leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		if err := node.Leave(leave); err != nil {
-			s.logger.Debug("node has not left", slog.Any("err", err))
+			s.logger.DebugContext(ctx, "node has not left", "err", err)
 		}
 		cancel()
 		if ctx.Err() != nil {
 			return
 		}
-		s.logger.Warn("scheduler stopped, starting over", slog.Any("err", err))
+		s.logger.WarnContext(ctx, "scheduler stopped, starting over", "err", err)
 		for node, err = s.store.Join(ctx, nodeName); err != nil; node, err = s.store.Join(ctx, nodeName) {
 			select {
 			case <-ctx.Done():

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -137,14 +138,13 @@ func (w *world) wait(t *testing.T, id string, want ...types.JobStatus) *types.Jo
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, s := range want {
-			if out.Job.Status == s {
-				return out.Job
-			}
+		if slices.Contains(want, out.Job.Status) {
+			return out.Job
 		}
 		switch out.Job.Status {
 		case types.JobStatusComplete, types.JobStatusFailed, types.JobStatusCancelled:
 			t.Fatalf("job ended %s: %+v", out.Job.Status, out.Job.FailureReasons)
+		default:
 		}
 		select {
 		case <-t.Context().Done():

@@ -20,7 +20,7 @@ import (
 const defaultStore = "default"
 
 // Store says where objects are, who asks for them, and how hard it may be pressed.
-type Store struct {
+type Store struct { //nolint:recvcheck // a Store that is logged by value needs LogValue, too
 	Endpoint string `yaml:"endpoint"` // URL; empty: AWS itself
 	Region   string `yaml:"region"`
 	// AccessKey, SecretKey and SessionToken are short for Credentials.Static.
