@@ -79,7 +79,7 @@ func setAsideUnborn(c Config) error {
 		return nil //nolint:nilerr // a log that has moved on, or is damaged: for etcd to judge
 	}
 	aside := member + time.Now().UTC().Format(".unborn-20060102T150405.000000000")
-	c.Logger.Warn("setting aside a store that was killed before it held anything", "dir", aside) //nolint:sloglint // no call is behind it
+	c.Logger.Warn("setting aside a store that was killed before it held anything", "dir", aside)
 	if err := os.Rename(member, aside); err != nil {
 		return fmt.Errorf("set aside a store that was never completed: %w", err)
 	}

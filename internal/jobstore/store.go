@@ -33,8 +33,8 @@ import (
 	"stevedore/internal/job"
 )
 
-// ErrFenced: the claim, ownership or lease of the caller is gone. What it did
-// under it was not stored and must be dropped.
+// ErrFenced says that the claim, ownership or lease of the caller is gone. What
+// it did under it was not stored and must be dropped.
 var ErrFenced = errors.New("the claim is no longer ours")
 
 // Config says where the store lives.
@@ -194,7 +194,7 @@ func (v *server) ready() error {
 		if a.Alarm == etcdserverpb.AlarmType_NOSPACE {
 			return fmt.Errorf("the data has outgrown its quota of %d bytes: restart with a larger one", v.quota)
 		}
-		return fmt.Errorf("etcd raised the alarm %s", a.Alarm)
+		return fmt.Errorf("etcd raised the alarm %s", a.Alarm) //nolint:staticcheck // SA4004: one alarm is enough
 	}
 	return nil
 }

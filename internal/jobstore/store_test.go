@@ -52,7 +52,10 @@ func openForTest(t testing.TB) *jobstore.Store {
 
 func TestStore(t *testing.T) {
 	t.Parallel()
-	jobstoretest.Run(t, func(t testing.TB, dir string) jobstoretest.Store { return open(t, dir) })
+	jobstoretest.Run(t, func(t testing.TB, dir string) jobstoretest.Store {
+		t.Helper()
+		return open(t, dir)
+	})
 }
 
 // TestFaultySchedules is the model test on a store that often answers with a
@@ -60,6 +63,7 @@ func TestStore(t *testing.T) {
 func TestFaultySchedules(t *testing.T) {
 	t.Parallel()
 	jobstoretest.Schedules(t, func(t testing.TB, dir string) jobstoretest.Store {
+		t.Helper()
 		s := open(t, dir)
 		s.InjectFaults(func() jobstore.Fault {
 			switch rand.IntN(10) {
