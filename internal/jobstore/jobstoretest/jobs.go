@@ -15,7 +15,6 @@ import (
 )
 
 func (s suite) create(t *testing.T) {
-	t.Helper()
 	store := s.new(t)
 	id := store.JobID(account, region, "token")
 	var made atomic.Int32
@@ -59,7 +58,6 @@ func (s suite) create(t *testing.T) {
 }
 
 func (s suite) jobID(t *testing.T) {
-	t.Helper()
 	dir := t.TempDir()
 	store := s.at(t, dir)
 	id := store.JobID(account, region, "token")
@@ -89,7 +87,6 @@ func (s suite) jobID(t *testing.T) {
 }
 
 func (s suite) notFound(t *testing.T) {
-	t.Helper()
 	store := s.new(t)
 	j := add(t, store, "a")
 	if _, err := store.Job(t.Context(), "210987654321", j.ID); !errors.Is(err, job.ErrNotFound) {
@@ -111,7 +108,6 @@ func (s suite) notFound(t *testing.T) {
 }
 
 func (s suite) updateRace(t *testing.T) {
-	t.Helper()
 	store := s.new(t)
 	j := move(t, store, add(t, store, "a"), job.Preparing, job.Suspended)
 	lost := errors.New("too late")
@@ -161,7 +157,6 @@ func (s suite) updateRace(t *testing.T) {
 }
 
 func (s suite) updateRefuses(t *testing.T) {
-	t.Helper()
 	store := s.new(t)
 	j := add(t, store, "a")
 	refused := func(what string, change func(*job.Job)) {
@@ -197,7 +192,6 @@ func (s suite) updateRefuses(t *testing.T) {
 }
 
 func (s suite) updateWithoutChange(t *testing.T) {
-	t.Helper()
 	store := s.new(t)
 	n := join(t, store, "a")
 	j := planned(t, store, n, "a", 1, 10)
@@ -218,7 +212,6 @@ func (s suite) updateWithoutChange(t *testing.T) {
 }
 
 func (s suite) terminal(t *testing.T) {
-	t.Helper()
 	store := s.new(t)
 	a, b := join(t, store, "a"), join(t, store, "b")
 	j := planned(t, store, a, "a", 3, 10)
@@ -271,7 +264,6 @@ func (s suite) terminal(t *testing.T) {
 // terminalDuringCommits ends a job while its tasks are being committed: the
 // record must count exactly those whose commit was acknowledged.
 func (s suite) terminalDuringCommits(t *testing.T) {
-	t.Helper()
 	store := s.new(t)
 	nodes := []*jobstore.Node{join(t, store, "a"), join(t, store, "b")}
 	j := planned(t, store, nodes[0], "a", 40, 20)
@@ -321,7 +313,6 @@ func (s suite) terminalDuringCommits(t *testing.T) {
 }
 
 func (s suite) delete(t *testing.T) {
-	t.Helper()
 	store := s.new(t)
 	n := join(t, store, "a")
 	j, other := planned(t, store, n, "a", 3, 10), planned(t, store, n, "b", 3, 10)
@@ -350,7 +341,6 @@ func (s suite) delete(t *testing.T) {
 }
 
 func (s suite) list(t *testing.T) {
-	t.Helper()
 	store := s.new(t)
 	var want []job.Cursor
 	for i := range 30 {
@@ -419,7 +409,6 @@ func (s suite) list(t *testing.T) {
 }
 
 func (s suite) listProgress(t *testing.T) {
-	t.Helper()
 	store := s.new(t)
 	a, b := join(t, store, "a"), join(t, store, "b")
 	j := planned(t, store, a, "a", 2, 10)
@@ -445,7 +434,6 @@ func (s suite) listProgress(t *testing.T) {
 }
 
 func (s suite) jobs(t *testing.T) {
-	t.Helper()
 	store := s.new(t)
 	for _, j := range []job.Job{
 		{ID: "low", Account: "1", Priority: 1, CreationTime: began, Status: job.Ready},

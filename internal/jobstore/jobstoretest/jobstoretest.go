@@ -39,7 +39,6 @@ type Open func(t testing.TB, dir string) Store
 
 // Run puts the stores that open returns through every test.
 func Run(t *testing.T, open Open) {
-	t.Helper()
 	s := suite{open}
 	for _, test := range []struct {
 		name string

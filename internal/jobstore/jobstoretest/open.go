@@ -13,7 +13,6 @@ import (
 )
 
 func (s suite) reopen(t *testing.T) {
-	t.Helper()
 	dir := t.TempDir()
 	store := s.at(t, dir)
 	a := join(t, store, "a")
@@ -60,7 +59,6 @@ func (s suite) reopen(t *testing.T) {
 }
 
 func (s suite) closed(t *testing.T) {
-	t.Helper()
 	store := s.new(t)
 	n := join(t, store, "a")
 	j := planned(t, store, n, "a", 2, 10)
@@ -93,7 +91,6 @@ func (s suite) closed(t *testing.T) {
 // closeDuringCommits closes the store under its users: what was acknowledged is
 // there when it opens again.
 func (s suite) closeDuringCommits(t *testing.T) {
-	t.Helper()
 	dir := t.TempDir()
 	store := s.at(t, dir)
 	n := join(t, store, "a")

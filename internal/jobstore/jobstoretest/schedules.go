@@ -17,7 +17,6 @@ import (
 // store may answer job.ErrUnavailable at any time, with or without having done
 // what it was asked.
 func Schedules(t *testing.T, open Open) {
-	t.Helper()
 	store := suite{open}.at(t, t.TempDir())
 	round := 0
 	rapid.Check(t, func(rt *rapid.T) {

@@ -13,7 +13,6 @@ import (
 )
 
 func (s suite) plan(t *testing.T) {
-	t.Helper()
 	store := s.new(t)
 	a := join(t, store, "a")
 	j := move(t, store, add(t, store, "a"), job.Preparing)
@@ -55,7 +54,6 @@ func (s suite) plan(t *testing.T) {
 }
 
 func (s suite) planFenced(t *testing.T) {
-	t.Helper()
 	store := s.new(t)
 	a := join(t, store, "a")
 	j := move(t, store, add(t, store, "a"), job.Preparing)
@@ -91,7 +89,6 @@ func (s suite) planFenced(t *testing.T) {
 }
 
 func (s suite) planRefuses(t *testing.T) {
-	t.Helper()
 	store := s.new(t)
 	n := join(t, store, "a")
 	o := own(t, n, move(t, store, add(t, store, "a"), job.Preparing))
@@ -109,7 +106,6 @@ func (s suite) planRefuses(t *testing.T) {
 }
 
 func (s suite) own(t *testing.T) {
-	t.Helper()
 	store := s.new(t)
 	nodes := []*jobstore.Node{join(t, store, "a"), join(t, store, "b")}
 	j := add(t, store, "a")
@@ -154,7 +150,6 @@ func (s suite) own(t *testing.T) {
 }
 
 func (s suite) claimOnce(t *testing.T) {
-	t.Helper()
 	store := s.new(t)
 	nodes := []*jobstore.Node{join(t, store, "a"), join(t, store, "b")}
 	const chunks = 300 // several pages
@@ -189,7 +184,6 @@ func (s suite) claimOnce(t *testing.T) {
 }
 
 func (s suite) claimRunnableOnly(t *testing.T) {
-	t.Helper()
 	store := s.new(t)
 	n := join(t, store, "a")
 	stale := planned(t, store, n, "a", 4, 10)
@@ -211,7 +205,6 @@ func (s suite) claimRunnableOnly(t *testing.T) {
 }
 
 func (s suite) release(t *testing.T) {
-	t.Helper()
 	store := s.new(t)
 	n := join(t, store, "a")
 	j := planned(t, store, n, "a", 1, 10)
@@ -239,7 +232,6 @@ func (s suite) release(t *testing.T) {
 }
 
 func (s suite) commit(t *testing.T) {
-	t.Helper()
 	store := s.new(t)
 	n := join(t, store, "a")
 	j := planned(t, store, n, "a", 1, 10)
@@ -282,7 +274,6 @@ func (s suite) commit(t *testing.T) {
 }
 
 func (s suite) commitConcurrently(t *testing.T) {
-	t.Helper()
 	store := s.new(t)
 	nodes := []*jobstore.Node{join(t, store, "a"), join(t, store, "b")}
 	const chunks, size = 40, 12
@@ -330,7 +321,6 @@ func (s suite) commitConcurrently(t *testing.T) {
 }
 
 func (s suite) commitRefuses(t *testing.T) {
-	t.Helper()
 	store := s.new(t)
 	n := join(t, store, "a")
 	j := planned(t, store, n, "a", 1, 10)
@@ -365,7 +355,6 @@ func (s suite) commitRefuses(t *testing.T) {
 
 // fencedNode takes a node's lease away behind its back, by another of its name.
 func (s suite) fencedNode(t *testing.T) {
-	t.Helper()
 	store := s.new(t)
 	dead := join(t, store, "a")
 	j := planned(t, store, dead, "a", 2, 10)
@@ -405,7 +394,6 @@ func (s suite) fencedNode(t *testing.T) {
 }
 
 func (s suite) leave(t *testing.T) {
-	t.Helper()
 	store := s.new(t)
 	a, b := join(t, store, "a"), join(t, store, "b")
 	j := planned(t, store, a, "a", 1, 10)
@@ -421,7 +409,6 @@ func (s suite) leave(t *testing.T) {
 }
 
 func (s suite) changes(t *testing.T) {
-	t.Helper()
 	store := s.new(t)
 	a := join(t, store, "a")
 	j := planned(t, store, a, "a", 1, 10)
