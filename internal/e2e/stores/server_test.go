@@ -149,7 +149,7 @@ func startMoto(t *testing.T, _ string) (endpoint, version string) {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "python3", "-c", "import moto, moto.server; print(moto.__version__)").Output()
 	if err != nil {
-		t.Skip("python3 has no moto.server (moto[server] of PyPI)")
+		t.Skip("python3 has no moto.server: it comes with the package moto and its extra for servers")
 	}
 	host, port, err := net.SplitHostPort(freeAddress(t))
 	if err != nil {
