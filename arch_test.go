@@ -29,11 +29,13 @@ var order = []string{
 	"internal/controlapi",
 	"internal/schedule",
 	"internal/doctor",
+	"internal/generate",
 	"internal/plan",
 	"internal/run",
 	"internal/operation",
 	"internal/lambda",
 	"internal/report",
+	"internal/source",
 	"internal/manifest",
 	"internal/jobstore",
 	"internal/objectstore",
@@ -46,12 +48,14 @@ var order = []string{
 // schedule knows the job store.
 var only = map[string][]string{
 	"internal/controlapi":  {"internal/job"}, // the door knows no machinery
-	"internal/plan":        {"internal/manifest", "internal/objectstore", "internal/job"},
-	"internal/run":         {"internal/operation", "internal/report", "internal/manifest", "internal/objectstore", "internal/job"},
+	"internal/generate":    {"internal/manifest", "internal/objectstore", "internal/job"},
+	"internal/plan":        {"internal/source", "internal/manifest", "internal/objectstore", "internal/job"},
+	"internal/run":         {"internal/operation", "internal/report", "internal/source", "internal/manifest", "internal/objectstore", "internal/job"},
 	"internal/operation":   {"internal/lambda", "internal/objectstore", "internal/job"},
 	"internal/doctor":      {"internal/operation", "internal/objectstore", "internal/job"},
 	"internal/lambda":      {}, // carries bytes
 	"internal/report":      {"internal/objectstore", "internal/job"},
+	"internal/source":      {"internal/manifest", "internal/objectstore", "internal/job"},
 	"internal/manifest":    {"internal/job"}, // a parser knows no engine
 	"internal/jobstore":    {"internal/job"},
 	"internal/objectstore": {},
@@ -61,11 +65,12 @@ var only = map[string][]string{
 
 // home lists the packages that alone may import a module.
 var home = map[string][]string{
-	"github.com/versity/versitygw": {"internal/devstore"}, // left out by the build tag slim
-	"github.com/gofiber/fiber":     {"internal/devstore"},
-	"go.etcd.io/etcd":              {"internal/jobstore"},
-	"github.com/valyala/fasthttp":  {"internal/objectstore"},
-	"github.com/spf13/cobra":       {"cmd/stevedore"},
+	"github.com/versity/versitygw":     {"internal/devstore"}, // left out by the build tag slim
+	"github.com/gofiber/fiber":         {"internal/devstore"},
+	"go.etcd.io/etcd":                  {"internal/jobstore"},
+	"github.com/valyala/fasthttp":      {"internal/objectstore"},
+	"github.com/spf13/cobra":           {"cmd/stevedore"},
+	"github.com/parquet-go/parquet-go": {"internal/manifest/parquet"},
 }
 
 // TestImportArrows keeps imports pointing one way. It reads the files itself:
