@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math"
 )
 
 const (
@@ -28,6 +29,9 @@ type CSV struct {
 	base    int64 // offset of buf[0] in the manifest
 	readErr error // what r said last; it counts once buf is used up
 
+	skip  bool  // the line at lo started before the piece
+	until int64 // lines that start here or behind are of the next piece
+
 	ends  []int  // of the columns of the current line, from ends[1]; ends[0] is -1
 	arena []byte // cells of the current row that had to be rewritten
 	line  int64  // number of the last line taken from buf
@@ -49,7 +53,19 @@ func NewCSV(r io.Reader, l Layout, start Position) *CSV {
 		line:   start.Line - 1,
 		next:   start,
 		ends:   ends,
+		until:  math.MaxInt64,
 	}
+}
+
+// NewPiece returns a reader of the rows of one piece of a manifest that was cut at any bytes. r yields the
+// manifest from offset at on, and must go on behind end up to the end of the last row. Rows that start at end
+// or behind it are of the next piece. With partial set the first line, which may be the rest of
+// one, is of the piece before: to read from offset n > 0, let at be n-1. Lines are counted from 1
+// where the piece's first one starts.
+func NewPiece(r io.Reader, l Layout, at int64, partial bool, end int64) *CSV {
+	c := NewCSV(r, l, Position{Offset: at})
+	c.skip, c.until = partial, end
+	return c
 }
 
 // Next reads the next row into row. It returns false at the end and at the first error; see [CSV.Err].
@@ -72,6 +88,10 @@ func (c *CSV) Offset() int64 { return c.next.Offset }
 // Line returns the number of the line of the last row returned.
 func (c *CSV) Line() int64 { return c.next.Line - 1 }
 
+// Lines returns the number of lines passed since the start of the manifest, or of the piece: up to the
+// last row returned or, once reading has ended, to its end. Empty lines count.
+func (c *CSV) Lines() int64 { return c.line }
+
 // Position returns where the rows after the last one returned start: another CSV can go on there.
 func (c *CSV) Position() Position { return c.next }
 
@@ -79,6 +99,9 @@ func (c *CSV) Position() Position { return c.next }
 // the manifest and on errors.
 func (c *CSV) readLine() ([]byte, bool) {
 	for c.err == nil {
+		if c.base+int64(c.lo) >= c.until {
+			return nil, false
+		}
 		var line []byte
 		switch i := bytes.IndexByte(c.buf[c.scanned:c.hi], '\n'); {
 		case i >= 0:
@@ -104,6 +127,11 @@ func (c *CSV) readLine() ([]byte, bool) {
 			c.lo = c.hi
 		}
 		c.scanned = c.lo
+		if c.skip && len(line) <= maxLine {
+			c.skip = false
+			c.next.Offset = c.base + int64(c.lo)
+			continue
+		}
 		c.line++
 		switch {
 		case len(line) > maxLine:

@@ -11,6 +11,7 @@ import (
 	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"stevedore/internal/job"
 	"stevedore/internal/manifest"
@@ -210,7 +211,7 @@ func TestBadContent(t *testing.T) {
 			return
 		}
 		want := manifest.Error{Code: "InvalidManifestContent", Line: line, Reason: reason}
-		if diff := cmp.Diff(want, *bad); diff != "" {
+		if diff := cmp.Diff(want, *bad, cmpopts.IgnoreUnexported(manifest.Error{})); diff != "" {
 			t.Errorf("%s: error differs (-want +got):\n%s", name, diff)
 		}
 		if len(got) != rows {

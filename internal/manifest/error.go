@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // InvalidContent is the code of every [Error]: a FailureCode of the API.
@@ -23,28 +24,74 @@ const (
 const maxReason = 256
 
 // Error says what is wrong with the content of a manifest. Code and Reason are fit for the
-// FailureReasons of the job: at most 256 ASCII characters, the documented text first, then the line
-// and the detail.
+// FailureReasons of the job: at most 256 ASCII characters, the documented text first, then the file,
+// the line and the detail.
 type Error struct {
 	Code   string // InvalidContent
 	Reason string
-	Line   int64 // counted from 1; 0 if it is the schema that is wrong
+	File   string // key of the file if the manifest has several
+	Line   int64  // counted from 1; 0 if it is not about a line
+
+	text, detail string
 }
 
 // Error returns the code and the reason.
 func (e *Error) Error() string { return e.Code + ": " + e.Reason }
 
-// newError composes the reason "text: line 3: detail", without the line if that is 0.
+// newError returns an error about a line, or about the whole if that is 0.
 func newError(text string, line int64, detail string) *Error {
-	reason := text + ": "
-	if line > 0 {
-		reason += fmt.Sprintf("line %d: ", line)
+	e := &Error{Code: InvalidContent, Line: line, text: text, detail: detail}
+	e.compose()
+	return e
+}
+
+// Corrupt returns the error of a file that cannot be what its manifest says it is.
+func Corrupt(file, detail string) *Error { return newError(textContent, 0, ascii(detail)).In(file) }
+
+// Move returns the error as it is when lines more lines stand before what was read. Pieces of a
+// manifest count their lines from 1.
+func (e *Error) Move(lines int64) *Error {
+	moved := *e
+	if moved.Line > 0 {
+		moved.Line += lines
 	}
-	reason += detail
+	moved.compose()
+	return &moved
+}
+
+// In returns the error as it is in the file with the given key.
+func (e *Error) In(file string) *Error {
+	there := *e
+	there.File = file
+	there.compose()
+	return &there
+}
+
+// compose makes the reason "text: file a/b.csv.gz: line 3: detail" of what is known.
+func (e *Error) compose() {
+	reason := e.text + ": "
+	if e.File != "" {
+		const most = 80
+		file := ascii(e.File)
+		if len(file) > most { // the end tells files apart
+			file = "..." + file[len(file)-most:]
+		}
+		reason += "file " + file + ": "
+	}
+	if e.Line > 0 {
+		reason += fmt.Sprintf("line %d: ", e.Line)
+	}
+	reason += e.detail
 	if len(reason) > maxReason {
 		reason = reason[:maxReason-3] + "..."
 	}
-	return &Error{Code: InvalidContent, Reason: reason, Line: line}
+	e.Reason = reason
+}
+
+// ascii returns text with what is no printable ASCII escaped.
+func ascii(text string) string {
+	quoted := strconv.QuoteToASCII(text)
+	return strings.ReplaceAll(strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`), `\\`, `\`)
 }
 
 // quote shows the start of a cell, in ASCII, inside a reason.

@@ -26,3 +26,18 @@ type Position struct {
 	Offset int64 // bytes from the start of the manifest
 	Line   int64 // number of the line that starts there, counted from 1 (0 means 1)
 }
+
+// Rows are the rows of a manifest, or of a piece of it, one after the other. They are not safe for
+// concurrent use. [CSV] is one; the columnar formats have theirs.
+type Rows interface {
+	// Next reads the next row into row. It returns false at the end and at the first error.
+	Next(row *Row) bool
+	// Fill replaces what b holds with the next rows, at most limit, and returns their number: 0 at
+	// the end and at an error.
+	Fill(b *Batch, limit int) int
+	// Err returns what ended the reading: nil at the end, an *Error if the content is bad, and
+	// otherwise the error of the reader below, wrapped.
+	Err() error
+	// Position returns where the rows after the last one returned start.
+	Position() Position
+}

@@ -1,0 +1,72 @@
+package source
+
+import (
+	"context"
+	"io"
+
+	"stevedore/internal/manifest"
+)
+
+// Rows are the rows of an opened file. They are not safe for concurrent use.
+type Rows struct {
+	ctx  context.Context //nolint:containedctx // of the reading, as objectstore's Open has it
+	rows manifest.Rows
+	body io.Closer
+	file File
+	from manifest.Position
+	etag string
+	read int64 // rows returned
+}
+
+var _ manifest.Rows = (*Rows)(nil)
+
+// Next reads the next row into row. It returns false at the end and at the first error.
+func (r *Rows) Next(row *manifest.Row) bool {
+	if !r.rows.Next(row) {
+		return false
+	}
+	r.read++
+	return true
+}
+
+// Fill replaces what b holds with the next rows, at most limit, and returns their number.
+func (r *Rows) Fill(b *manifest.Batch, limit int) int {
+	n := r.rows.Fill(b, limit)
+	r.read += int64(n)
+	return n
+}
+
+// Err returns what ended the reading: nil at the end, and otherwise an error of [Failure].
+func (r *Rows) Err() error {
+	if err := r.rows.Err(); err != nil {
+		return Failure(r.ctx, err)
+	}
+	return nil
+}
+
+// Position returns where the rows after the last one returned start.
+func (r *Rows) Position() manifest.Position { return r.rows.Position() }
+
+// Lines returns the number of lines that a [Source.Piece] has passed, empty ones included; 0 for what is no text.
+func (r *Rows) Lines() int64 {
+	if text, ok := r.rows.(interface{ Lines() int64 }); ok {
+		return text.Lines()
+	}
+	return 0
+}
+
+// ETag returns the ETag of the file, which pins it for later calls of [Source.Open].
+func (r *Rows) ETag() string { return r.etag }
+
+// Estimate returns about how many rows the whole file has, as far as the rows read tell; 0 if there
+// were none.
+func (r *Rows) Estimate() int64 {
+	bytes := r.Position().Offset - r.from.Offset
+	if bytes <= 0 {
+		return 0
+	}
+	return int64(float64(r.file.Size) / float64(bytes) * float64(r.read))
+}
+
+// Close ends the reading.
+func (r *Rows) Close() error { return r.body.Close() }
