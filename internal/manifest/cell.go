@@ -90,7 +90,7 @@ func decode(raw, arena []byte, plus bool) (key, grown []byte, problem string) {
 		b := raw[i]
 		switch {
 		case b == '%':
-			if i+2 >= len(raw) || !hex(raw[i+1]) || !hex(raw[i+2]) {
+			if i+2 >= len(raw) || !isHex(raw[i+1]) || !isHex(raw[i+2]) {
 				return nil, arena, quote(raw[i:min(i+3, len(raw))]) + " is no % and two hexadecimal digits; write a % in a key as %25"
 			}
 			b = digit(raw[i+1])<<4 | digit(raw[i+2])
@@ -120,8 +120,8 @@ func checkKey(key []byte) string {
 	return ""
 }
 
-// hex reports whether b is a hexadecimal digit.
-func hex(b byte) bool {
+// isHex reports whether b is a hexadecimal digit.
+func isHex(b byte) bool {
 	return '0' <= b && b <= '9' || 'a' <= b|0x20 && b|0x20 <= 'f'
 }
 
