@@ -158,7 +158,10 @@ type Segment struct {
 	Rows      int64
 	Succeeded int64
 	Failed    int64
-	Parts     []Part `json:",omitzero"`
+	// Skipped is how many rows among them were never attempted: the job was called
+	// off, or failed, before their turn came. They are counted and reported nowhere.
+	Skipped int64  `json:",omitzero"`
+	Parts   []Part `json:",omitzero"`
 	// ReportError says why the rows could not be written to the report bucket;
 	// the outcomes count all the same.
 	ReportError string `json:",omitzero"`

@@ -152,8 +152,8 @@ func checkCommit(chunk job.Chunk, seg job.Segment, delta job.Tally, rest job.Chu
 		return fmt.Errorf("%d rows left, not %d", chunk.Rows-seg.Rows, rest.Rows)
 	case rest.Rows > 0 && (rest.First != chunk.First || rest.Row != end || rest.End != chunk.End || rest.Offset < chunk.Offset || rest.Offset > rest.End):
 		return fmt.Errorf("the rest of the chunk does not go on at row %d", end)
-	case seg.Succeeded < 0 || seg.Failed < 0 || seg.Succeeded+seg.Failed != seg.Rows:
-		return fmt.Errorf("%d succeeded and %d failed do not make %d rows", seg.Succeeded, seg.Failed, seg.Rows)
+	case seg.Succeeded < 0 || seg.Failed < 0 || seg.Skipped < 0 || seg.Succeeded+seg.Failed+seg.Skipped != seg.Rows:
+		return fmt.Errorf("%d succeeded, %d failed and %d skipped do not make %d rows", seg.Succeeded, seg.Failed, seg.Skipped, seg.Rows)
 	case delta.Succeeded != seg.Succeeded || delta.Failed != seg.Failed:
 		return fmt.Errorf("tally of %d succeeded and %d failed for a segment of %d and %d",
 			delta.Succeeded, delta.Failed, seg.Succeeded, seg.Failed)

@@ -45,6 +45,7 @@ type chunkRun struct {
 type segment struct {
 	tally      job.Tally
 	rows       int64
+	skipped    int64     // of rows: not attempted, since the job ends
 	parts      [2][]byte // report rows: of succeeded, of failed tasks
 	partRows   [2]int64
 	reportable [2]bool
@@ -80,6 +81,7 @@ func (c *chunkRun) read(soft context.Context, rows *manifest.CSV, want int64) er
 // work takes rows and does their tasks until there are none or soft ends.
 func (c *chunkRun) work(soft, hard context.Context) {
 	w := &worker{scratch: operation.NewScratch()}
+	ctx := w.try.with(hard)
 	for win := c.first; ; win = win.next {
 		select {
 		case <-win.published:
@@ -96,9 +98,9 @@ func (c *chunkRun) work(soft, hard context.Context) {
 			}
 			var err error
 			if n == 1 {
-				err = w.do(soft, hard, c.job, win.rows.batch.Row(int(first)), &win.rows.outcomes[first])
+				err = w.do(soft, ctx, c.job, win.rows.batch.Row(int(first)), &win.rows.outcomes[first])
 			} else {
-				err = w.doBatch(soft, hard, c.job, c.batcher, win.rows, first, n)
+				err = w.doBatch(soft, ctx, c.job, c.batcher, win.rows, first, n)
 			}
 			if c.settle(win, first, n, err) {
 				select {
@@ -116,13 +118,14 @@ func (c *chunkRun) work(soft, hard context.Context) {
 // settle notes how n rows of a window stand whose tasks came to err, and reports
 // whether they were the last of it to end.
 func (c *chunkRun) settle(win *window, first, n int64, err error) (last bool) {
-	if err != nil {
+	missing := errors.Is(err, errNotStarted)
+	if err != nil && !missing {
 		c.breaks.Do(func() { c.broken = err })
 		c.stop()
 	}
 	state := ended
 	failed, fails := errors.AsType[*job.FailedError](err)
-	if err != nil && !fails {
+	if err != nil && !fails && !missing {
 		state = unsettled // nothing behind these rows can be committed any more
 	}
 	for i := first; i < first+n; i++ {
@@ -130,6 +133,10 @@ func (c *chunkRun) settle(win *window, first, n int64, err error) (last bool) {
 		if fails {
 			// So have the tasks: those behind them may be done, and must not be missing in the report.
 			*out = job.Outcome{Failed: true, HTTPStatus: http.StatusInternalServerError, Code: failed.Reason.FailureCode, Message: failed.Reason.FailureReason, Attempts: 1}
+		}
+		state := state
+		if missing && *out == (job.Outcome{}) {
+			state = unstarted
 		}
 		if state == ended {
 			c.job.Meter.count(out.Failed)
@@ -189,8 +196,12 @@ func (c *chunkRun) takeIn(hard context.Context) error {
 				c.done = true
 				return nil
 			}
-			row, out := w.rows.batch.Row(int(c.at)), &w.rows.outcomes[c.at]
-			c.segment.add(row, out)
+			if w.rows.state[c.at].Load() == unstarted {
+				c.segment.rows++
+				c.segment.skipped++
+			} else {
+				c.segment.add(w.rows.batch.Row(int(c.at)), &w.rows.outcomes[c.at])
+			}
 			end := w.rows.batch.End(int(c.at))
 			c.rest.Row++
 			c.rest.Rows--
@@ -232,7 +243,7 @@ func (s *segment) add(row manifest.Row, out *job.Outcome) {
 }
 
 func (s *segment) reset() {
-	s.tally, s.rows = job.Tally{}, 0
+	s.tally, s.rows, s.skipped = job.Tally{}, 0, 0
 	for i := range s.parts {
 		s.parts[i], s.partRows[i] = s.parts[i][:0], 0
 	}
@@ -245,7 +256,7 @@ func (c *chunkRun) commit(hard context.Context) error {
 	s := &c.segment
 	seg := job.Segment{
 		Row: c.rest.Row - s.rows, Rows: s.rows,
-		Succeeded: s.tally.Succeeded, Failed: s.tally.Failed,
+		Succeeded: s.tally.Succeeded, Failed: s.tally.Failed, Skipped: s.skipped,
 	}
 	lost := c.job.reportLost.Load()
 	if lost != nil {

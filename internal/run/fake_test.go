@@ -73,7 +73,7 @@ func (c *claim) Commit(_ context.Context, s job.Segment, delta job.Tally, rest j
 		return errors.New("job store is out of order")
 	case s.Row != b.chunk.Row || s.Rows <= 0 || rest.Row != s.Row+s.Rows || rest.Rows != b.chunk.Rows-s.Rows,
 		rest.First != b.chunk.First || rest.End != b.chunk.End || rest.Offset < b.chunk.Offset,
-		s.Succeeded+s.Failed != s.Rows || delta.Succeeded != s.Succeeded || delta.Failed != s.Failed:
+		s.Succeeded+s.Failed+s.Skipped != s.Rows || delta.Succeeded != s.Succeeded || delta.Failed != s.Failed:
 		return fmt.Errorf("segment %+v, delta %+v, rest %+v do not fit %+v: %w", s, delta, rest, b.chunk, run.ErrFenced)
 	}
 	b.chunk = rest

@@ -21,6 +21,7 @@ const (
 	pending   uint32 = iota // not ended
 	ended                   // has its outcome
 	unsettled               // was interrupted: no outcome
+	unstarted               // was not attempted before the job ended: needs no outcome
 )
 
 // window is some consecutive rows on their way through the workers. Windows form

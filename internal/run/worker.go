@@ -15,6 +15,7 @@ type worker struct {
 	scratch *operation.Scratch
 	bucket  string // of the task before, so that it is not made anew for each
 	task    operation.Task
+	try     try
 
 	// Of a batch.
 	tasks []operation.Task
@@ -53,7 +54,11 @@ func (w *worker) prepare(ctx context.Context, j *Job, row manifest.Row, task *op
 	return true, nil
 }
 
-// do does one task. An error means that it has no outcome.
+// errNotStarted: the job came to its end before the store was asked to do a task.
+var errNotStarted = errors.New("the task was not started")
+
+// do does one task. An error means that it has no outcome; errNotStarted, that it
+// need not have one.
 func (w *worker) do(soft, ctx context.Context, j *Job, row manifest.Row, out *job.Outcome) (err error) {
 	defer func() {
 		if p := recover(); p != nil { // a bug costs its task, not the process
@@ -61,10 +66,19 @@ func (w *worker) do(soft, ctx context.Context, j *Job, row manifest.Row, out *jo
 			err = nil
 		}
 	}()
-	if ready, err := w.prepare(ctx, j, row, &w.task, out); err != nil || !ready {
+	w.try.reset()
+	ready, err := w.prepare(ctx, j, row, &w.task, out)
+	if gaveUp(soft, ctx, err) {
+		return errNotStarted
+	}
+	if err != nil || !ready {
 		return err
 	}
+	w.try.reset() // what was looked up before it is no attempt of the task
 	if err = j.Operation.Do(ctx, &w.task, w.scratch, out); gaveUp(soft, ctx, err) {
+		if !w.try.started() {
+			return errNotStarted
+		}
 		*out = stopped()
 		return nil
 	}
@@ -72,7 +86,7 @@ func (w *worker) do(soft, ctx context.Context, j *Job, row manifest.Row, out *jo
 }
 
 // doBatch does the tasks of n rows with one call. An error means that none of them
-// has an outcome.
+// has an outcome; errNotStarted, that those without one need none.
 func (w *worker) doBatch(soft, ctx context.Context, j *Job, b operation.Batcher, rows *rowsAndOutcomes, first, n int64) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -83,9 +97,13 @@ func (w *worker) doBatch(soft, ctx context.Context, j *Job, b operation.Batcher,
 		}
 	}()
 	w.tasks, w.outs, w.at = w.tasks[:0], w.outs[:0], w.at[:0]
+	w.try.reset()
 	for i := first; i < first+n; i++ {
 		var task operation.Task
 		ready, err := w.prepare(ctx, j, rows.batch.Row(int(i)), &task, &rows.outcomes[i])
+		if gaveUp(soft, ctx, err) {
+			return errNotStarted
+		}
 		if err != nil {
 			return err
 		}
@@ -96,14 +114,18 @@ func (w *worker) doBatch(soft, ctx context.Context, j *Job, b operation.Batcher,
 	if len(w.tasks) == 0 {
 		return nil
 	}
+	w.try.reset()
 	err = b.DoBatch(ctx, w.tasks, w.scratch, w.outs)
 	if gaveUp(soft, ctx, err) {
-		for i := range w.outs {
-			if w.outs[i] == (job.Outcome{}) { // the others had theirs before
-				w.outs[i] = stopped()
+		err = errNotStarted
+		if w.try.started() {
+			err = nil
+			for i := range w.outs {
+				if w.outs[i] == (job.Outcome{}) { // the others had theirs before
+					w.outs[i] = stopped()
+				}
 			}
 		}
-		err = nil
 	}
 	for i, at := range w.at {
 		rows.outcomes[at] = w.outs[i]

@@ -70,7 +70,7 @@ func (s *Scheduler) complete(ctx context.Context, j *job.Job) (job.Job, error) {
 		if err != nil {
 			return *j, err
 		}
-		if seg.Row != covered {
+		if seg.Row != covered || seg.Skipped > 0 { // rows are skipped in jobs that cannot complete
 			break
 		}
 		covered += seg.Rows
