@@ -4,13 +4,10 @@ import (
 	"context"
 	"crypto/md5"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -167,49 +164,6 @@ func (s *Store) Delete(ctx context.Context, bucket, key string) error {
 		return s.failure("DeleteObject", bucket, key, err)
 	}
 	return nil
-}
-
-// List yields the keys under prefix in the store's order, a page at a time. The first error ends it.
-func (s *Store) List(ctx context.Context, bucket, prefix string) iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
-		ctx, cancel := s.whileOpen(ctx)
-		defer cancel()
-		in := &s3.ListObjectsV2Input{Bucket: &bucket, Prefix: optional(prefix), EncodingType: types.EncodingTypeUrl}
-		for {
-			out, err := s.client.ListObjectsV2(ctx, in)
-			if err != nil {
-				yield("", s.failure("ListObjectsV2", bucket, prefix, err))
-				return
-			}
-			for _, o := range out.Contents {
-				key, err := listedKey(aws.ToString(o.Key), out.EncodingType)
-				if err != nil {
-					yield("", s.failure("ListObjectsV2", bucket, prefix, err))
-					return
-				}
-				if !yield(key, nil) {
-					return
-				}
-			}
-			if !aws.ToBool(out.IsTruncated) {
-				return
-			}
-			next := aws.ToString(out.NextContinuationToken)
-			if next == "" || next == aws.ToString(in.ContinuationToken) {
-				yield("", s.failure("ListObjectsV2", bucket, prefix, errors.New("the listing does not advance")))
-				return
-			}
-			in.ContinuationToken = &next
-		}
-	}
-}
-
-// listedKey undoes the encoding of a key in a listing. Some stores ignore the wish to encode, and then say so.
-func listedKey(key string, encoding types.EncodingType) (string, error) {
-	if encoding != types.EncodingTypeUrl {
-		return key, nil
-	}
-	return url.QueryUnescape(key)
 }
 
 // Versioning is the bucket's: "", "Enabled" or "Suspended".

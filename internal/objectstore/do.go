@@ -17,8 +17,11 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// maxAnswer bounds the body of an answer to Do. Only errors and short documents come this way.
+// maxAnswer bounds the body of an answer to Do, unless the request does. Only errors and short documents come this way.
 const maxAnswer = 1 << 20
+
+// fat is the body of an answer that is handed on rather than copied.
+const fat = 64 << 10
 
 // Do sends req until it succeeds, fails for good or has used up its attempts, and tells of it in res. It waits for its
 // turn first, and gives up its place while it backs off.
@@ -214,6 +217,9 @@ func (s *Store) attempt(ctx context.Context, x *exchange, req *Request, res *Res
 		return again
 	}
 	res.read(&x.answer, req.ErrorIn200)
+	if req.accept != nil && res.OK() {
+		res.accept(req.accept)
+	}
 	res.Doubt = x.doubt
 	if req.KeepHeader {
 		res.keep(&x.answer.Header)
@@ -319,7 +325,7 @@ func (s *Store) roundTrip(ctx context.Context, c *conn, x *exchange, req *Reques
 	x.answer.Reset()
 	x.answer.Header.SetNoDefaultContentType(true)
 	x.answer.SkipBody = req.Method == "HEAD"
-	if err := x.answer.ReadLimitBody(c.answers, maxAnswer); err != nil {
+	if err := x.answer.ReadLimitBody(c.answers, cmp.Or(req.maxAnswer, maxAnswer)); err != nil {
 		x.doubt = true
 		s.conns.drop(c)
 		return false, fmt.Errorf("read answer: %w", err)
@@ -332,10 +338,21 @@ func (s *Store) roundTrip(ctx context.Context, c *conn, x *exchange, req *Reques
 	return false, nil
 }
 
+// accept has the answer read, and turns a success that makes no sense into a failure of the store, worth another try.
+func (r *Result) accept(read func(body []byte) error) {
+	if err := read(r.Body); err != nil {
+		r.Status, r.Code, r.Message, r.Err = http.StatusInternalServerError, "InternalError", clip(err.Error()), err
+	}
+}
+
 // read takes the result from an answer.
 func (r *Result) read(a *fasthttp.Response, errorIn200 bool) {
 	r.Status, r.Code, r.Message, r.RequestID, r.Err = a.StatusCode(), "", "", "", nil
-	r.Body = append(r.Body[:0], a.Body()...)
+	if len(a.Body()) > fat {
+		r.Body = a.SwapBody(r.Body[:0])
+	} else {
+		r.Body = append(r.Body[:0], a.Body()...)
+	}
 	if r.Status >= 200 && r.Status < 300 {
 		if !errorIn200 {
 			return

@@ -67,6 +67,9 @@ type Request struct {
 	Timeout time.Duration
 	// KeepHeader asks for Result.Header.
 	KeepHeader bool
+
+	maxAnswer int                     // bytes of the answer, instead of the usual bound
+	accept    func(body []byte) error // reads an answer that is OK; what it refuses is as good as no answer
 }
 
 // A Result is what came of a request. A goroutine keeps one and hands it to Do again and again.
