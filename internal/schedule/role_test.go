@@ -21,7 +21,8 @@ func TestAJobWhoseRoleIsGoneEnds(t *testing.T) {
 			w := newWorld(t).run()
 			keys := w.seed(40)
 			gate := s3test.NewGate()
-			w.s3.Fault(match, s3test.Block(gate))
+			// What a dead process had asked for is not done once the gate opens.
+			w.s3.Fault(match, s3test.Block(gate).Then(s3test.ResetBefore()))
 			id := w.create(w.spec(keys))
 			w.arrived(gate)
 			w.crash()

@@ -37,13 +37,13 @@ func seeded(t *testing.T, n int) (w *world, store *s3test.Server, etag string) {
 	return startOver(t, store.URL()), store, etag
 }
 
-// openWhenStopping opens the gate once Stop waits for what is in flight.
-func (w *world) openWhenStopping(gate *s3test.Gate) {
+// openWhenStopping opens the gate once Stop, of the service at endpoint, waits for what is in flight.
+func openWhenStopping(endpoint string, gate *s3test.Gate) {
 	defer gate.Open()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		resp, err := http.Get(w.service.Endpoint() + "/readyz")
+		resp, err := http.Get(endpoint + "/readyz")
 		if err != nil {
 			return
 		}
@@ -72,7 +72,7 @@ func TestAJobSurvivesItsProcess(t *testing.T) {
 				id := w.tagging(t, etag)
 				<-gate.Arrived()
 				if end == "stopped" {
-					go w.openWhenStopping(gate)
+					go openWhenStopping(w.service.Endpoint(), gate)
 				} else {
 					w.service.Abandon()
 					gate.Open()
