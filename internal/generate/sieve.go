@@ -1,0 +1,145 @@
+package generate
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+
+	"stevedore/internal/objectstore"
+)
+
+// A sieve keeps of a page what passes the filter. It belongs to one worker.
+type sieve struct {
+	run    *run
+	places chan struct{} // shared by all: one for every HEAD in flight
+	kept   []*objectstore.ListEntry
+}
+
+// sift returns the entries that pass, in their order. They are valid as long as the page and until the next call.
+func (s *sieve) sift(ctx context.Context, entries []objectstore.ListEntry) ([]*objectstore.ListEntry, error) {
+	r := s.run
+	s.kept = s.kept[:0]
+	for i := range entries {
+		e := &entries[i]
+		switch {
+		case e.DeleteMarker && !(r.job.AllVersions && r.filter.eligible): // whether to replicate a marker is for the rules
+			continue
+		case r.state.Versions && !r.job.AllVersions && !e.IsLatest:
+			continue
+		case r.filter.listed(e):
+			s.kept = append(s.kept, e)
+		}
+	}
+	if len(s.kept) == 0 || !r.filter.heads() && !r.filter.eligible {
+		return s.kept, nil
+	}
+	return s.ask(ctx)
+}
+
+// ask looks at every object that was kept, several at a time, and drops those that do not pass.
+func (s *sieve) ask(ctx context.Context) ([]*objectstore.ListEntry, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var (
+		passes = make([]bool, len(s.kept))
+		next   atomic.Int64
+		wg     sync.WaitGroup
+	)
+	for range min(len(s.kept), cap(s.places)) {
+		wg.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(s.kept) {
+					return
+				}
+				select {
+				case s.places <- struct{}{}:
+				case <-ctx.Done():
+					return
+				}
+				ok, err := s.passes(ctx, s.kept[i])
+				<-s.places
+				if err != nil {
+					cancel(err)
+					return
+				}
+				passes[i] = ok
+			}
+		})
+	}
+	wg.Wait()
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	kept := s.kept[:0]
+	for i, e := range s.kept {
+		if passes[i] {
+			kept = append(kept, e)
+		}
+	}
+	s.kept = kept
+	return kept, nil
+}
+
+// passes asks about one object. One that is gone does not pass.
+func (s *sieve) passes(ctx context.Context, e *objectstore.ListEntry) (bool, error) {
+	r := s.run
+	o := objectstore.Object{Bucket: r.bucket, Key: string(e.Key), VersionID: string(r.versionOf(e))}
+	if r.filter.heads() {
+		if e.DeleteMarker {
+			return false, nil // it is neither encrypted nor replicated as an object is
+		}
+		head, err := objectstore.HeadFull(ctx, r.job.Source, o)
+		if err != nil {
+			return s.unseen(ctx, o, err)
+		}
+		if !r.filter.told(&head) {
+			return false, nil
+		}
+	}
+	if !r.filter.eligible {
+		return true, nil
+	}
+	return r.job.Eligible(ctx, Candidate{
+		Object: o, DeleteMarker: e.DeleteMarker,
+		Info: objectstore.Info{
+			Size: e.Size, ETag: string(e.ETag), VersionID: o.VersionID, LastModified: e.LastModified, StorageClass: string(e.StorageClass),
+		},
+	})
+}
+
+// unseen says what becomes of an object that HEAD tells nothing of.
+func (s *sieve) unseen(ctx context.Context, o objectstore.Object, err error) (bool, error) {
+	e, ok := errors.AsType[*objectstore.Error](err)
+	switch {
+	case ctx.Err() != nil:
+		return false, context.Cause(ctx)
+	case ok && (e.Status == http.StatusNotFound || e.Status == http.StatusMethodNotAllowed):
+		return false, nil // deleted meanwhile
+	case ok && e.Status == http.StatusBadRequest && e.Code != "ExpiredToken":
+		return s.run.filter.toldNothing(), nil
+	case refused(err):
+		return false, failed(CodeFailed, "The filter needs a look at every object, but "+o.Bucket+"/"+o.Key+" cannot be looked at: "+err.Error(), err)
+	}
+	return false, fmt.Errorf("generate manifest: %w", err)
+}
+
+// versionOf is the version id of a row, "null" for an object from before the bucket had versions.
+func (r *run) versionOf(e *objectstore.ListEntry) []byte {
+	if !r.state.Versions {
+		return nil
+	}
+	if len(e.VersionID) == 0 {
+		return nullVersion()
+	}
+	return e.VersionID
+}
+
+func nullVersion() []byte { return []byte("null") }
+
+// clone copies what outlives its page.
+func clone(b []byte) []byte { return bytes.Clone(b) }

@@ -1,0 +1,139 @@
+package generate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"stevedore/internal/objectstore"
+)
+
+const (
+	// recent is how many rows a walk remembers at least, to leave out those that come again.
+	recent = 10_000
+	// maxEmpty bounds the pages without any row that follow on each other.
+	maxEmpty = 10_000
+)
+
+// walk lists the whole bucket from one end to the other along the store's own markers, for a store that does not keep to the
+// byte order of keys.
+func (r *run) walk(ctx context.Context) error {
+	var (
+		page   objectstore.ListPage
+		memory seen
+		rows   []objectstore.ListEntry
+		sieve  = &sieve{run: r, places: make(chan struct{}, r.job.Heads)}
+		draft  = newDraft(r)
+		q      = r.query()
+		empty  int
+		ends   int // how often in a row the store said that this is the end
+	)
+	for ends < 2 {
+		if err := r.job.Source.ListPage(ctx, q, &page); err != nil {
+			return r.unlisted(ctx, err)
+		}
+		rows = rows[:0]
+		for i := range page.Entries {
+			if e := &page.Entries[i]; r.concerned(e) && memory.add(e) {
+				rows = append(rows, *e)
+			}
+		}
+		kept, err := sieve.sift(ctx, rows)
+		if err != nil {
+			return err
+		}
+		if err := draft.add(kept); err != nil {
+			return err
+		}
+		if draft.data != nil && (draft.data.Rows() >= fileRows || draft.buf.Len() >= fileBytes) {
+			if err := r.saveWalk(ctx, draft, false); err != nil {
+				return err
+			}
+		}
+		if empty++; len(rows) > 0 {
+			empty = 0
+		}
+		if empty > maxEmpty {
+			return fmt.Errorf("generate manifest: list %s: %w", r.bucket, objectstore.ErrStuck)
+		}
+		if ends++; page.Truncated { // else the same is asked once more: what follows on a key may be anything here
+			ends, q = 0, nextOfWalk(q, &page)
+		}
+	}
+	return r.saveWalk(ctx, draft, true)
+}
+
+// nextOfWalk asks for the page that follows in the order of the store.
+func nextOfWalk(q objectstore.ListQuery, page *objectstore.ListPage) objectstore.ListQuery {
+	q.Token = page.NextToken
+	if n := len(page.Entries); n > 0 {
+		last := &page.Entries[n-1]
+		q.After, q.VersionMarker = string(last.Key), ""
+		if q.Versions {
+			q.VersionMarker = string(last.VersionID)
+		}
+	} else if q.Versions {
+		q.After, q.VersionMarker = page.NextKey, page.NextVersion
+	}
+	return q
+}
+
+// saveWalk saves what was found, which only counts once all is.
+func (r *run) saveWalk(ctx context.Context, d *draft, done bool) error {
+	files, size, err := d.put(ctx)
+	if err != nil {
+		return err
+	}
+	s := r.state
+	for _, f := range files {
+		s.Rows += f.Rows
+		s.Bytes += size
+	}
+	if done {
+		s.Ranges = nil
+	}
+	return r.save(ctx, s, files)
+}
+
+// save makes s the state.
+func (r *run) save(ctx context.Context, s State, files []File) error {
+	if err := r.job.Journal.Save(ctx, s, files); err != nil {
+		return fmt.Errorf("generate manifest: save progress: %w", err)
+	}
+	r.state = s
+	return nil
+}
+
+// concerned reports whether a row may have to be listed at all.
+func (r *run) concerned(e *objectstore.ListEntry) bool {
+	return !r.state.Versions || r.job.AllVersions || e.IsLatest && !e.DeleteMarker
+}
+
+// query is the question for the first page.
+func (r *run) query() objectstore.ListQuery {
+	return objectstore.ListQuery{
+		Bucket: r.bucket, Prefix: r.filter.prefix, Versions: r.state.Versions, ExpectedBucketOwner: r.job.Generator.ExpectedBucketOwner,
+	}
+}
+
+// errDisordered says that the store does not list keys in byte order.
+var errDisordered = errors.New("the store does not list keys in byte order")
+
+// seen remembers the last rows, at least so many as recent.
+type seen struct{ young, old map[string]struct{} }
+
+// add reports whether the row is not one of those remembered.
+func (s *seen) add(e *objectstore.ListEntry) bool {
+	name := string(e.Key) + "\x00" + string(e.VersionID)
+	if _, ok := s.young[name]; ok {
+		return false
+	}
+	if _, ok := s.old[name]; ok {
+		return false
+	}
+	if s.young == nil || len(s.young) >= recent {
+		s.young, s.old = make(map[string]struct{}), s.young
+	}
+	s.young[name] = struct{}{}
+	return true
+}
