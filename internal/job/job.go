@@ -130,24 +130,34 @@ type Plan struct {
 
 // Checkpoint is how far the planning of a job has come. The zero value is the start.
 type Checkpoint struct {
-	Chunks    int64  // made so far
-	Rows      int64  // in them; the row the next chunk starts at
-	Offset    int64  // byte in the manifest object just after the last row
-	Line      int64  // number, from 1, of the line at Offset
+	Chunks    int64 // made so far
+	Rows      int64 // in them; the row the next chunk starts at
+	ChunkRows int64 `json:",omitzero"` // that a chunk is to have; 0 while that is not settled
+
+	File     int    `json:",omitzero"` // of the manifest, counted from 0: where the next chunk starts
+	Offset   int64  // in File, just after the last row; see Chunk
+	Line     int64  // likewise
+	FileETag string `json:",omitzero"` // of File, once it was opened
+
 	Bucket    string // of the first row
 	ETag      string // of the manifest object, pinned when planning began
 	VersionID string `json:",omitzero"` // likewise; empty in a bucket without versions
 	Size      int64  // bytes of the manifest object
 }
 
-// Chunk is a contiguous run of tasks, the unit that is claimed. Its key in the
-// job store is First; Row, Rows and Offset move on as segments are committed.
+// Chunk is a contiguous run of tasks of one file of the manifest, the unit that is
+// claimed. Its key in the job store is First; Row, Rows, Offset and Line move on as
+// segments are committed.
 type Chunk struct {
-	First  int64 // row number, from 0, of its first task when it was cut
-	Row    int64 // next row to do
-	Rows   int64 // rows left
-	Offset int64 // byte offset of Row in the manifest object
-	End    int64 // byte offset just after its last row
+	First int64  // row number, from 0, of its first task when it was cut
+	Row   int64  // next row to do
+	Rows  int64  // rows left
+	File  int    `json:",omitzero"` // of the manifest, counted from 0
+	ETag  string `json:",omitzero"` // of File; empty if that is the manifest object itself
+	// Offset is where Row is in File: the byte in its uncompressed text or, in a file
+	// of columns, the number of the row in it. End is the same just after the last row.
+	Offset int64
+	End    int64
 	Line   int64 `json:",omitzero"` // line number, from 1, of the line at Offset
 }
 

@@ -150,7 +150,7 @@ func checkCommit(chunk job.Chunk, seg job.Segment, delta job.Tally, rest job.Chu
 		return fmt.Errorf("segment of %d rows does not begin the %d rows left at row %d", seg.Rows, chunk.Rows, chunk.Row)
 	case rest.Rows != chunk.Rows-seg.Rows:
 		return fmt.Errorf("%d rows left, not %d", chunk.Rows-seg.Rows, rest.Rows)
-	case rest.Rows > 0 && (rest.First != chunk.First || rest.Row != end || rest.End != chunk.End || rest.Offset < chunk.Offset || rest.Offset > rest.End):
+	case rest.Rows > 0 && (rest.First != chunk.First || rest.Row != end || rest.File != chunk.File || rest.End != chunk.End || rest.Offset < chunk.Offset || rest.Offset > rest.End):
 		return fmt.Errorf("the rest of the chunk does not go on at row %d", end)
 	case seg.Succeeded < 0 || seg.Failed < 0 || seg.Skipped < 0 || seg.Succeeded+seg.Failed+seg.Skipped != seg.Rows:
 		return fmt.Errorf("%d succeeded, %d failed and %d skipped do not make %d rows", seg.Succeeded, seg.Failed, seg.Skipped, seg.Rows)

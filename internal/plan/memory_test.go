@@ -60,7 +60,7 @@ func TestMemoryOfTenMillionRows(t *testing.T) {
 	runtime.ReadMemStats(&stats)
 	before, peak := stats.HeapAlloc, uint64(0)
 	var chunks, planned int64
-	got, err := plan.CSV(t.Context(), jobOf(), endless{rows}, job.Checkpoint{}, func(_ context.Context, c []job.Chunk, cp job.Checkpoint) error {
+	got, err := plan.Make(t.Context(), requestOf(), endless{rows}, job.Checkpoint{}, func(_ context.Context, c []job.Chunk, cp job.Checkpoint) error {
 		chunks, planned = chunks+int64(len(c)), cp.Rows
 		runtime.ReadMemStats(&stats) // garbage counts, too: it is what a process needs
 		peak = max(peak, stats.HeapAlloc)
@@ -83,7 +83,7 @@ func TestMemoryOfTenMillionRows(t *testing.T) {
 func BenchmarkPlan(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := plan.CSV(b.Context(), jobOf(), endless{100_000}, job.Checkpoint{}, new(saved).save); err != nil {
+		if _, err := plan.Make(b.Context(), requestOf(), endless{100_000}, job.Checkpoint{}, new(saved).save); err != nil {
 			b.Fatal(err)
 		}
 	}

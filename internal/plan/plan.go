@@ -1,42 +1,46 @@
 // Package plan turns a manifest into work: it reads the manifest once from one
 // end to the other, checks every row, counts them and cuts them into chunks.
 //
-//	manifest object ─▶ rows ─▶ chunks + checkpoint ─▶ job store
-//	                     └───▶ the plan: how many tasks, of which pinned object
+//	            ┌─▶ piece ─▶ worker ─▶ cuts ─┐
+//	manifest ───┼─▶ piece ─▶ worker ─▶ cuts ─┼─▶ in order: chunks + checkpoint ─▶ job store
+//	            └─▶ piece ─▶ worker ─▶ cuts ─┘                              └───▶ the plan
 //
-// A row costs no memory. Chunks and the checkpoint they lead up to are stored
-// together, so that whoever takes over goes on where the last chunk ends.
+// A manifest is an ordered list of pieces: its files, and of a large file of plain
+// text some bytes at a time. Workers read pieces ahead, as many as there are
+// cores, and one goroutine takes what they found in the order of the rows, numbers
+// it and has it stored. So the first error is the one that comes first in the
+// manifest, and a row costs no memory.
+//
+// Chunks and the checkpoint they lead up to are stored together, so that whoever
+// takes over goes on where the last chunk ends.
 package plan
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
-	"strings"
+	"runtime"
 	"time"
 
 	"stevedore/internal/job"
 	"stevedore/internal/manifest"
-	"stevedore/internal/objectstore"
+	"stevedore/internal/source"
 )
-
-// Objects is what planning needs of the store that holds the manifest.
-type Objects interface {
-	Head(ctx context.Context, o objectstore.Object) (objectstore.Info, error)
-	Open(ctx context.Context, o objectstore.Object, offset, length int64) (io.ReadCloser, objectstore.Info, error)
-}
 
 // Save stores chunks and the checkpoint after them in one transaction.
 type Save func(ctx context.Context, chunks []job.Chunk, cp job.Checkpoint) error
 
-func failed(code, text string, err error) error {
-	return &job.FailedError{Reason: job.Fail(code, text), Err: err}
+// Request says what to plan. Zero values mean the defaults.
+type Request struct {
+	Source source.Spec
+	Most   int64 // rows it may have at most, see MaxTasks; default: any number
+
+	Workers int   // pieces read at once, default GOMAXPROCS
+	Piece   int64 // bytes of a piece of a file of plain text, default 64 MiB
 }
 
-// maxTasks is how many rows a manifest may have for op (states.md section 10).
-func maxTasks(op job.Operation) int64 {
+// MaxTasks is how many rows a manifest may have for op (states.md section 10).
+func MaxTasks(op job.Operation) int64 {
 	if op.S3InitiateRestoreObject != nil {
 		return 4_000_000_000
 	}
@@ -45,7 +49,8 @@ func maxTasks(op job.Operation) int64 {
 
 const (
 	// minChunk and maxChunk bound the rows of a chunk; between them a manifest
-	// becomes about wantChunks of them (engine.md section 5).
+	// becomes about wantChunks of them (engine.md section 5). The last chunk of a
+	// piece may have less.
 	minChunk   = 1_000
 	maxChunk   = 100_000
 	wantChunks = 1_000
@@ -53,34 +58,31 @@ const (
 	// planning that a crash repeats.
 	saveChunks = 50
 	saveEvery  = 2 * time.Second
+
+	defaultPiece = 64 << 20
 )
 
-// CSV plans the CSV manifest of j from checkpoint from, the zero value for a
-// fresh start. A *job.FailedError fails the job; any other error means that
-// planning may be tried again from the last checkpoint saved, be it that the
-// store does not answer for now, or that save failed.
-func CSV(ctx context.Context, j *job.Job, objects Objects, from job.Checkpoint, save Save) (job.Plan, error) {
-	bucket, key, _ := job.ObjectOf(j.Spec.Manifest.Location.ObjectArn)
-	object := objectstore.Object{Bucket: bucket, Key: key, VersionID: from.VersionID, ETag: from.ETag}
-	p := &planner{save: save, at: from, most: maxTasks(j.Spec.Operation)}
-	layout, err := manifest.NewLayout(j.Spec.Manifest.Spec.Fields)
+// Make plans a manifest from checkpoint from, the zero value for a fresh start. A
+// *job.FailedError fails the job; any other error means that planning may be tried
+// again from the last checkpoint saved, be it that the store does not answer for
+// now, or that save failed. save is called by one goroutine.
+func Make(ctx context.Context, r Request, objects source.Objects, from job.Checkpoint, save Save) (job.Plan, error) {
+	if from.ETag != "" {
+		r.Source.Object.ETag, r.Source.Object.VersionID, r.Source.Size = from.ETag, from.VersionID, from.Size
+	}
+	src, err := source.Locate(ctx, objects, r.Source)
 	if err != nil {
-		return job.Plan{}, content(err)
+		return job.Plan{}, err
 	}
-	if from.ETag == "" {
-		object.VersionID = j.Spec.Manifest.Location.ObjectVersionId
-		if err := p.pin(ctx, j.Spec.Manifest.Location, &object, objects); err != nil {
-			return job.Plan{}, err
-		}
+	from.ETag, from.VersionID, from.Size = src.Object.ETag, src.Object.VersionID, src.Size
+	if r.Workers <= 0 {
+		r.Workers = runtime.GOMAXPROCS(0)
 	}
-	body := io.NopCloser(strings.NewReader("")) // behind the last byte there is nothing to ask for
-	if from.Offset < p.at.Size {
-		if body, _, err = objects.Open(ctx, object, from.Offset, -1); err != nil {
-			return job.Plan{}, unreadable(ctx, err)
-		}
+	if r.Piece <= 0 {
+		r.Piece = defaultPiece
 	}
-	defer body.Close()
-	if err := p.cut(ctx, manifest.NewCSV(body, layout, manifest.Position{Offset: from.Offset, Line: from.Line})); err != nil {
+	p := &planner{source: src, save: save, at: from, most: r.Most}
+	if err := p.run(ctx, r.Workers, r.Piece); err != nil {
 		return job.Plan{}, err
 	}
 	return job.Plan{
@@ -89,100 +91,89 @@ func CSV(ctx context.Context, j *job.Job, objects Objects, from job.Checkpoint, 
 	}, nil
 }
 
+// planner takes what the workers found in the order of the rows.
 type planner struct {
-	save    Save
-	most    int64          // rows
+	source *source.Source
+	save   Save
+	most   int64
+
 	at      job.Checkpoint // after the last row of pending
+	lines   int64          // of the present file before the present piece of it
 	pending []job.Chunk    // cut, not saved
 	saved   time.Time
 }
 
-// pin finds the manifest and notes which object exactly all reads are to see.
-func (p *planner) pin(ctx context.Context, l *job.ManifestLocation, o *objectstore.Object, objects Objects) error {
-	info, err := objects.Head(ctx, *o)
-	if err != nil {
-		return unreadable(ctx, err)
+func (p *planner) run(ctx context.Context, workers int, size int64) error {
+	ctx, stop := context.WithCancel(ctx)
+	ahead := startReading(ctx, p.source, p.at, workers, size)
+	defer ahead.wait()
+	defer stop()
+	p.saved = time.Now()
+	p.lines = max(p.at.Line, 1) - 1
+	for piece := range ahead.order {
+		if err := p.take(ctx, piece); err != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return err
+		}
 	}
-	if got, want := bare(info.ETag), bare(l.ETag); got != want {
-		return failed(job.CodeManifestChanged, fmt.Sprintf(
-			"The manifest %s has the ETag %s, the job was created for %s. Create the job again with the manifest's present ETag.", l.ObjectArn, got, want), nil)
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case p.at.Rows == 0:
+		return invalid("Invalid Manifest Content: the manifest has no rows")
 	}
-	o.ETag = info.ETag
-	if o.VersionID == "" && info.VersionID != "null" {
-		o.VersionID = info.VersionID
+	return p.flush(ctx)
+}
+
+// take numbers the chunks of a piece and has them saved.
+func (p *planner) take(ctx context.Context, piece *piece) error {
+	for c := range piece.cuts {
+		pin := piece.etag
+		if p.source.Files[piece.file].Object.ETag != "" {
+			pin = ""
+		}
+		p.at.FileETag = pin
+		if p.at.Rows == 0 {
+			p.at.Bucket = piece.bucket
+		}
+		p.pending = append(p.pending, job.Chunk{
+			First: p.at.Rows, Row: p.at.Rows, Rows: c.rows,
+			File: piece.file, ETag: pin, Offset: p.at.Offset, Line: p.at.Line, End: c.end.Offset,
+		})
+		p.at.Chunks++
+		p.at.Rows += c.rows
+		p.at.ChunkRows = c.size
+		p.at.Offset, p.at.Line = c.end.Offset, c.end.Line
+		if piece.cut {
+			p.at.Line += p.lines
+		}
+		if p.most > 0 && p.at.Rows > p.most {
+			return invalid("The S3 Batch Operations job failed because it contains more keys than the maximum allowed in a single job")
+		}
+		if len(p.pending) >= saveChunks || time.Since(p.saved) >= saveEvery {
+			if err := p.flush(ctx); err != nil {
+				return err
+			}
+		}
 	}
-	p.at = job.Checkpoint{ETag: o.ETag, VersionID: o.VersionID, Size: info.Size}
+	if err := piece.err; err != nil {
+		if bad, ok := errors.AsType[*manifest.Error](err); ok && piece.cut {
+			return source.Failure(ctx, bad.Move(p.lines)) // a piece counts its lines from 1
+		}
+		return err
+	}
+	if p.lines += piece.lines; piece.last {
+		p.lines = 0
+		p.at.File, p.at.Offset, p.at.Line, p.at.FileETag = piece.file+1, 0, 0, ""
+	}
 	return nil
 }
 
-// bare is an ETag as users and stores give it, without quotes and weakness.
-func bare(etag string) string {
-	return strings.Trim(strings.TrimPrefix(strings.TrimSpace(etag), "W/"), `"`)
-}
-
-// cut reads all rows and saves their chunks.
-func (p *planner) cut(ctx context.Context, rows *manifest.CSV) error {
-	p.saved = time.Now()
-	first := p.at.Offset
-	base := p.at.Rows
-	size := int64(minChunk)
-	var row manifest.Row
-	chunk := p.begin()
-	for rows.Next(&row) {
-		if p.at.Rows == 0 {
-			p.at.Bucket = string(row.Bucket)
-		}
-		p.at.Rows++
-		chunk.Rows++
-		if chunk.Rows < size {
-			continue
-		}
-		if p.at.Rows-base == minChunk {
-			// The first rows tell how long a row is, and so how many there will be.
-			perRow := max(1, (rows.Offset()-first)/minChunk)
-			size = min(max(p.at.Size/perRow/wantChunks, minChunk), maxChunk)
-			if size > chunk.Rows {
-				continue
-			}
-		}
-		if err := p.end(ctx, chunk, rows, false); err != nil {
-			return err
-		}
-		chunk = p.begin()
-	}
-	switch err := rows.Err(); {
-	case err == nil:
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	default:
-		if _, bad := errors.AsType[*manifest.Error](err); bad {
-			return content(err)
-		}
-		return unreadable(ctx, err)
-	}
-	if p.at.Rows == 0 {
-		return failed(job.CodeInvalidManifest, "Invalid Manifest Content: the manifest has no rows", nil)
-	}
-	return p.end(ctx, chunk, rows, true)
-}
-
-func (p *planner) begin() job.Chunk {
-	return job.Chunk{First: p.at.Rows, Row: p.at.Rows, Offset: p.at.Offset, Line: p.at.Line}
-}
-
-// end closes chunk, if it has rows, and saves what has gathered when it is time.
-func (p *planner) end(ctx context.Context, chunk job.Chunk, rows *manifest.CSV, last bool) error {
-	if chunk.Rows > 0 {
-		next := rows.Position()
-		p.at.Offset, p.at.Line = next.Offset, next.Line
-		p.at.Chunks++
-		chunk.End = next.Offset
-		p.pending = append(p.pending, chunk)
-	}
-	if p.at.Rows > p.most {
-		return failed(job.CodeInvalidManifest, "The S3 Batch Operations job failed because it contains more keys than the maximum allowed in a single job", nil)
-	}
-	if len(p.pending) == 0 || !last && len(p.pending) < saveChunks && time.Since(p.saved) < saveEvery {
+// flush saves what has gathered.
+func (p *planner) flush(ctx context.Context) error {
+	if len(p.pending) == 0 {
 		return nil
 	}
 	if err := p.save(ctx, p.pending, p.at); err != nil {
@@ -192,50 +183,6 @@ func (p *planner) end(ctx context.Context, chunk job.Chunk, rows *manifest.CSV, 
 	return nil
 }
 
-// content is the failure of a job whose manifest breaks a rule.
-func content(err error) error {
-	if e, ok := errors.AsType[*manifest.Error](err); ok {
-		return failed(e.Code, e.Reason, err)
-	}
-	return failed(job.CodeInvalidManifest, err.Error(), err)
-}
-
-// unreadable is the failure of a job whose manifest is refused, by whatever the
-// store said. Where it said nothing, or that it is out of order, the error is a
-// plain one. Source of the texts: states.md section 7.
-func unreadable(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	switch {
-	case objectstore.PreconditionFailed(err):
-		return failed(job.CodeManifestChanged, "The manifest was changed while it was read. Create the job again with the manifest's present ETag.", err)
-	case objectstore.NotFound(err):
-		return failed(job.CodeManifestNotFound, "The manifest does not exist: "+err.Error(), err)
-	case objectstore.AccessDenied(err):
-		return failed(job.CodeManifestForbidden, "Reading the manifest is forbidden: AccessDenied", err)
-	case refused(err):
-		return Unreadable(err)
-	default:
-		return fmt.Errorf("read manifest: %w", err)
-	}
-}
-
-// Unreadable is the failure of a job whose manifest cannot be read because of err.
-func Unreadable(err error) error {
-	return failed(job.CodeManifestUnreadable, "The manifest cannot be read: "+err.Error(), err)
-}
-
-// refused reports whether the store has answered for good, as opposed to being
-// out of order for a while, or asked with credentials about to be renewed.
-func refused(err error) bool {
-	e, ok := errors.AsType[*objectstore.Error](err)
-	if !ok || e.Status < 300 || e.Status >= 500 {
-		return false
-	}
-	switch e.Code {
-	case "ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired":
-		return false
-	}
-	return e.Status != http.StatusRequestTimeout && e.Status != http.StatusTooManyRequests
+func invalid(text string) error {
+	return &job.FailedError{Reason: job.Fail(job.CodeInvalidManifest, text)}
 }

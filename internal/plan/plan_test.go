@@ -17,6 +17,7 @@ import (
 	"stevedore/internal/objectstore"
 	s3test "stevedore/internal/objectstore/objectstoretest"
 	"stevedore/internal/plan"
+	"stevedore/internal/source"
 )
 
 // memory is a manifest in memory that can break after some bytes.
@@ -49,14 +50,15 @@ type broken struct{}
 
 func (broken) Read([]byte) (int, error) { return 0, errors.New("connection reset") }
 
-func jobOf(fields ...job.Field) *job.Job {
+// requestOf asks for the plan of a CSV manifest.
+func requestOf(fields ...job.Field) plan.Request {
 	if fields == nil {
 		fields = []job.Field{job.FieldBucket, job.FieldKey}
 	}
-	return &job.Job{Spec: job.Spec{Manifest: &job.Manifest{
+	return plan.Request{Source: source.SpecOf(&job.Manifest{
 		Spec:     &job.ManifestSpec{Format: job.ManifestCSV, Fields: fields},
 		Location: &job.ManifestLocation{ObjectArn: "arn:aws:s3:::b/dir/m one.csv", ETag: `"etag"`},
-	}}}
+	}, false)}
 }
 
 // saved is what a planner stores.
@@ -110,7 +112,7 @@ func manifestOf(t *rapid.T) (data string, rows int64) {
 
 // firstBucket is the bucket of a manifest's first row.
 func firstBucket(t interface{ Fatal(args ...any) }, data string) string {
-	layout, err := manifest.NewLayout(jobOf().Spec.Manifest.Spec.Fields)
+	layout, err := manifest.NewLayout(requestOf().Source.Fields)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +126,7 @@ func firstBucket(t interface{ Fatal(args ...any) }, data string) string {
 // checkChunks compares chunks with the manifest: they cover every row once, in
 // order, and each reads back as exactly its rows.
 func checkChunks(t *rapid.T, data string, rows int64, chunks []job.Chunk) {
-	layout, err := manifest.NewLayout(jobOf().Spec.Manifest.Spec.Fields)
+	layout, err := manifest.NewLayout(requestOf().Source.Fields)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +159,7 @@ func TestChunksCoverTheManifest(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		data, rows := manifestOf(t)
 		var s saved
-		got, err := plan.CSV(context.Background(), jobOf(), &memory{data: data}, job.Checkpoint{}, s.save)
+		got, err := plan.Make(context.Background(), requestOf(), &memory{data: data}, job.Checkpoint{}, s.save)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -184,7 +186,7 @@ func TestPlanningGoesOnFromEveryCheckpoint(t *testing.T) {
 				m.breakAt = rapid.IntRange(1, len(data)).Draw(t, "at")
 			}
 			saves, fail := 0, rapid.IntRange(0, 3).Draw(t, "failing save")
-			got, err := plan.CSV(context.Background(), jobOf(), m, from, func(ctx context.Context, chunks []job.Chunk, cp job.Checkpoint) error {
+			got, err := plan.Make(context.Background(), requestOf(), m, from, func(ctx context.Context, chunks []job.Chunk, cp job.Checkpoint) error {
 				if saves++; try < 10 && saves == fail {
 					return lost
 				}
@@ -209,7 +211,7 @@ func TestCheckpointsAreResumable(t *testing.T) {
 	t.Parallel()
 	data := strings.Repeat("b,k\n", 150_500) + "\n\n"
 	var all saved
-	if _, err := plan.CSV(t.Context(), jobOf(), &memory{data: data}, job.Checkpoint{}, all.save); err != nil {
+	if _, err := plan.Make(t.Context(), requestOf(), &memory{data: data}, job.Checkpoint{}, all.save); err != nil {
 		t.Fatal(err)
 	}
 	if len(all.checkpoints) < 3 {
@@ -220,7 +222,7 @@ func TestCheckpointsAreResumable(t *testing.T) {
 		if cp.Chunks != int64(all.at[i]) {
 			t.Errorf("checkpoint %+v after %d chunks", cp, all.at[i])
 		}
-		got, err := plan.CSV(t.Context(), jobOf(), &memory{data: data}, cp, rest.save)
+		got, err := plan.Make(t.Context(), requestOf(), &memory{data: data}, cp, rest.save)
 		if err != nil || got.Tasks != 150_500 {
 			t.Errorf("from %+v: %+v, %v", cp, got, err)
 		}
@@ -236,7 +238,7 @@ func TestCheckpointAtTheEnd(t *testing.T) {
 	m := &memory{data: "b,k\n"}
 	var s saved
 	cp := job.Checkpoint{Chunks: 1, Rows: 1, Offset: 4, Line: 2, Bucket: "b", ETag: "etag", Size: 4}
-	got, err := plan.CSV(t.Context(), jobOf(), m, cp, s.save)
+	got, err := plan.Make(t.Context(), requestOf(), m, cp, s.save)
 	if err != nil || got != (job.Plan{Tasks: 1, Bytes: 4, Bucket: "b", ETag: "etag"}) || len(s.chunks) != 0 || m.opens != 0 {
 		t.Errorf("%+v, %v, chunks %+v, %d opens", got, err, s.chunks, m.opens)
 	}
@@ -246,7 +248,7 @@ func TestChunksGrowWithTheManifest(t *testing.T) {
 	t.Parallel()
 	for rows, want := range map[int]int64{1: 1, 999: 999, 1000: 1000, 1001: 1000, 900_000: 1000, 3_000_000: 3000} {
 		var s saved
-		if _, err := plan.CSV(t.Context(), jobOf(), &memory{data: strings.Repeat("b,k\n", rows)}, job.Checkpoint{}, s.save); err != nil {
+		if _, err := plan.Make(t.Context(), requestOf(), &memory{data: strings.Repeat("b,k\n", rows)}, job.Checkpoint{}, s.save); err != nil {
 			t.Fatal(err)
 		}
 		if got := s.chunks[0].Rows; got != want {
@@ -270,10 +272,10 @@ func TestEveryRequestIsPinned(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer store.Close()
-		j := jobOf()
-		j.Spec.Manifest.Location.ETag = `"` + o.ETag + `"`
+		r := requestOf()
+		r.Source.Object.ETag = `"` + o.ETag + `"`
 		var saves saved
-		got, err := plan.CSV(t.Context(), j, store, job.Checkpoint{}, saves.save)
+		got, err := plan.Make(t.Context(), r, store, job.Checkpoint{}, saves.save)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -311,9 +313,9 @@ func TestAGivenVersionIsPlanned(t *testing.T) {
 	}
 	defer store.Close()
 	for version, want := range map[string]s3test.Object{"null": unversioned, first.VersionID: first} {
-		j := jobOf()
-		j.Spec.Manifest.Location.ETag, j.Spec.Manifest.Location.ObjectVersionId = want.ETag, version
-		got, err := plan.CSV(t.Context(), j, store, job.Checkpoint{}, new(saved).save)
+		r := requestOf()
+		r.Source.Object.ETag, r.Source.Object.VersionID = want.ETag, version
+		got, err := plan.Make(t.Context(), r, store, job.Checkpoint{}, new(saved).save)
 		if err != nil || got.Bytes != int64(len(want.Body)) || got.VersionID != version {
 			t.Errorf("version %s: %+v, %v", version, got, err)
 		}
@@ -338,11 +340,11 @@ func TestFailures(t *testing.T) {
 			text: "The manifest arn:aws:s3:::b/dir/m one.csv has the ETag etag, the job was created for other. Create the job again with the manifest's present ETag.",
 		},
 	} {
-		j := jobOf(c.fields...)
+		r := requestOf(c.fields...)
 		if c.etag != "" {
-			j.Spec.Manifest.Location.ETag = c.etag
+			r.Source.Object.ETag = c.etag
 		}
-		_, err := plan.CSV(t.Context(), j, &memory{data: c.data}, job.Checkpoint{}, new(saved).save)
+		_, err := plan.Make(t.Context(), r, &memory{data: c.data}, job.Checkpoint{}, new(saved).save)
 		failed, ok := errors.AsType[*job.FailedError](err)
 		if !ok || failed.Reason.FailureCode != c.code || failed.Reason.FailureReason != c.text {
 			t.Errorf("%s: %v", name, err)
@@ -360,10 +362,10 @@ func TestTooManyRows(t *testing.T) {
 		{job.Operation{S3InitiateRestoreObject: &job.S3InitiateRestoreObject{}}, 4_000_000_000},
 	} {
 		for rows, tooMany := range map[int64]bool{c.limit: false, c.limit + 1: true} {
-			j := jobOf()
-			j.Spec.Operation = c.op
+			r := requestOf()
+			r.Most = plan.MaxTasks(c.op)
 			from := job.Checkpoint{Rows: c.limit - 10, Offset: 0, Line: 1, ETag: "etag", Size: 44}
-			_, err := plan.CSV(t.Context(), j, &memory{data: strings.Repeat("b,k\n", int(rows-from.Rows))}, from, new(saved).save)
+			_, err := plan.Make(t.Context(), r, &memory{data: strings.Repeat("b,k\n", int(rows-from.Rows))}, from, new(saved).save)
 			failed, is := errors.AsType[*job.FailedError](err)
 			if is != tooMany || is && !strings.Contains(failed.Reason.FailureReason, "it contains more keys than the maximum allowed in a single job") {
 				t.Errorf("%s, %d rows: %v", c.op.Name(), rows, err)
@@ -376,7 +378,7 @@ func TestEndOfTheContextIsNoFailure(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cause := fmt.Errorf("shutdown")
-	_, err := plan.CSV(ctx, jobOf(), &memory{data: strings.Repeat("b,k\n", 100_000), breakAt: 300_000}, job.Checkpoint{},
+	_, err := plan.Make(ctx, requestOf(), &memory{data: strings.Repeat("b,k\n", 100_000), breakAt: 300_000}, job.Checkpoint{},
 		func(context.Context, []job.Chunk, job.Checkpoint) error {
 			cancel(cause)
 			return nil

@@ -11,7 +11,6 @@ import (
 	"pgregory.net/rapid"
 
 	"stevedore/internal/job"
-	"stevedore/internal/manifest"
 	"stevedore/internal/operation"
 	"stevedore/internal/run"
 )
@@ -99,12 +98,9 @@ func TestBatchesLeaveOutWhatHasItsOutcome(t *testing.T) {
 		}
 		return nil
 	}})
-	var err error
-	if b.job.Layout, err = manifest.NewLayout([]job.Field{job.FieldBucket, job.FieldKey, job.FieldVersionID}); err != nil {
-		t.Fatal(err)
-	}
 	b.job.Versions = run.NewVersions(new(buckets))
 	b.manifest.data = "enabled,a,1\nenabled,b,\nnever,c,3\nenabled,d,4\ndown,e,\n"
+	b.job.Source = b.manifest.locate(t, job.FieldBucket, job.FieldKey, job.FieldVersionID)
 	b.book.chunk = job.Chunk{Rows: 5, End: int64(len(b.manifest.data)), Line: 1}
 	if err := run.New(run.Config{}).Chunk(t.Context(), t.Context(), b.job, b.book.claim()); err != nil {
 		t.Fatal(err)

@@ -52,7 +52,7 @@ type segment struct {
 }
 
 // read fills windows until the chunk ends or soft does.
-func (c *chunkRun) read(soft context.Context, rows *manifest.CSV, want int64) error {
+func (c *chunkRun) read(soft context.Context, rows manifest.Rows, want int64) error {
 	w := c.first
 	for want > 0 {
 		select {
@@ -72,7 +72,6 @@ func (c *chunkRun) read(soft context.Context, rows *manifest.CSV, want int64) er
 	}
 	w.publish(nil)
 	if err := rows.Err(); err != nil && soft.Err() == nil {
-		// Planning read these very bytes and found them good: it is the reading that failed.
 		return unreadable(err)
 	}
 	return nil

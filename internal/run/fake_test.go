@@ -12,10 +12,10 @@ import (
 	"testing"
 
 	"stevedore/internal/job"
-	"stevedore/internal/manifest"
 	"stevedore/internal/objectstore"
 	"stevedore/internal/operation"
 	"stevedore/internal/run"
+	"stevedore/internal/source"
 )
 
 // book is a job store of one chunk, as strict as the real one.
@@ -85,11 +85,15 @@ func (c *claim) Commit(_ context.Context, s job.Segment, delta job.Tally, rest j
 	return nil
 }
 
-// memory is a manifest in memory.
+// memory is a store that has a manifest.
 type memory struct {
 	data   string
 	breaks atomic.Int64 // reads that break in the middle
 	err    error        // what opening fails with
+}
+
+func (m *memory) Head(context.Context, objectstore.Object) (objectstore.Info, error) {
+	return objectstore.Info{Size: int64(len(m.data)), ETag: "etag"}, nil
 }
 
 func (m *memory) Open(ctx context.Context, _ objectstore.Object, offset, length int64) (io.ReadCloser, objectstore.Info, error) {
@@ -167,10 +171,6 @@ type bench struct {
 // newBench returns a chunk of n rows; those whose number fails says so are to fail.
 func newBench(t testing.TB, n int64, op operation.Operation) *bench {
 	t.Helper()
-	layout, err := manifest.NewLayout([]job.Field{job.FieldBucket, job.FieldKey})
-	if err != nil {
-		t.Fatal(err)
-	}
 	var b strings.Builder
 	for i := range n {
 		fmt.Fprintf(&b, "b,%d\n", i)
@@ -181,10 +181,22 @@ func newBench(t testing.TB, n int64, op operation.Operation) *bench {
 		book:     &book{chunk: job.Chunk{Rows: n, End: int64(b.Len()), Line: 1}},
 		manifest: m, report: report,
 		job: &run.Job{
-			Layout: layout, Manifests: m, Operation: op, Report: report,
+			Source: m.locate(t, job.FieldBucket, job.FieldKey), Operation: op, Report: report,
 			Versions: run.NewVersions(noVersions{}), Meter: run.NewMeter(job.Tally{}, func() {}),
 		},
 	}
+}
+
+// locate finds the manifest in m.
+func (m *memory) locate(t testing.TB, fields ...job.Field) *source.Source {
+	t.Helper()
+	src, err := source.Locate(t.Context(), m, source.Spec{
+		Format: job.ManifestCSV, Fields: fields, Object: objectstore.Object{Bucket: "manifests", Key: "m.csv", ETag: "etag"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return src
 }
 
 // check compares what was committed with the model: the first rows in order, each

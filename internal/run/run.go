@@ -18,7 +18,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -26,8 +25,8 @@ import (
 
 	"stevedore/internal/job"
 	"stevedore/internal/manifest"
-	"stevedore/internal/objectstore"
 	"stevedore/internal/operation"
+	"stevedore/internal/source"
 )
 
 // ErrFenced is what Claim.Commit answers when the claim is no longer ours.
@@ -42,11 +41,6 @@ type Claim interface {
 	// has no rows; all of it or nothing. It answers ErrFenced if another may hold
 	// the chunk by now; after any other error the same call may be made again.
 	Commit(ctx context.Context, s job.Segment, delta job.Tally, rest job.Chunk) error
-}
-
-// Manifests opens the manifest.
-type Manifests interface {
-	Open(ctx context.Context, o objectstore.Object, offset, length int64) (io.ReadCloser, objectstore.Info, error)
 }
 
 // Report takes the rows of the completion report.
@@ -89,9 +83,7 @@ func (c Config) withDefaults() Config {
 
 // Job is what all chunks of one job share on this node.
 type Job struct {
-	Manifest  objectstore.Object // pinned by version and ETag
-	Layout    manifest.Layout
-	Manifests Manifests
+	Source    *source.Source      // the manifest
 	Operation operation.Operation // over a Client
 	Guard     *operation.Guard    // nil where keys are no keys of objects
 	Report    Report
@@ -123,19 +115,20 @@ func (r *Runner) Chunk(soft, hard context.Context, j *Job, claim Claim) error {
 	soft, stop := context.WithCancel(soft)
 	defer stop()
 
-	body, _, err := j.Manifests.Open(soft, j.Manifest, chunk.Offset, chunk.End-chunk.Offset)
+	rows, err := j.Source.Open(soft, chunk.File, chunk.ETag,
+		manifest.Position{Offset: chunk.Offset, Line: chunk.Line}, manifest.Position{Offset: chunk.End})
 	switch {
 	case hard.Err() != nil:
 		return context.Cause(hard)
 	case drain.Err() != nil:
 		if err == nil {
-			body.Close()
+			rows.Close()
 		}
 		return nil
 	case err != nil:
 		return unreadable(err)
 	}
-	defer body.Close()
+	defer rows.Close()
 
 	c := &chunkRun{
 		config: r.config, job: j, claim: claim, stop: stop,
@@ -150,10 +143,7 @@ func (r *Runner) Chunk(soft, hard context.Context, j *Job, claim Claim) error {
 
 	var wg sync.WaitGroup
 	var readErr error
-	wg.Go(func() {
-		rows := manifest.NewCSV(body, j.Layout, manifest.Position{Offset: chunk.Offset, Line: chunk.Line})
-		readErr = c.read(soft, rows, chunk.Rows)
-	})
+	wg.Go(func() { readErr = c.read(soft, rows, chunk.Rows) })
 	for range min(int64(r.config.Workers), chunk.Rows) {
 		wg.Go(func() { c.work(soft, hard) })
 	}
@@ -187,18 +177,31 @@ func (r *Runner) Chunk(soft, hard context.Context, j *Job, claim Claim) error {
 }
 
 // unreadable tells a manifest that is gone for good from a store that is down.
+// Planning has read the same bytes: whatever else is wrong with them may pass.
 func unreadable(err error) error {
-	fail := func(code, text string) error {
-		return &job.FailedError{Reason: job.Fail(code, text), Err: err}
+	failed, ok := errors.AsType[*job.FailedError](err)
+	if !ok {
+		return err
 	}
-	switch {
-	case objectstore.PreconditionFailed(err):
-		return fail(job.CodeManifestChanged, "The manifest was changed while the job ran")
-	case objectstore.NotFound(err):
-		return fail(job.CodeManifestNotFound, "The manifest was deleted while the job ran")
-	case objectstore.AccessDenied(err):
-		return fail(job.CodeManifestForbidden, "Reading the manifest is forbidden: AccessDenied")
+	fail := func(text string) error {
+		return &job.FailedError{Reason: job.Fail(failed.Reason.FailureCode, text), Err: err}
+	}
+	switch failed.Reason.FailureCode {
+	case job.CodeManifestChanged:
+		return fail("The manifest was changed while the job ran")
+	case job.CodeManifestNotFound:
+		return fail("The manifest was deleted while the job ran")
+	case job.CodeManifestForbidden:
+		return failed
 	default:
-		return fmt.Errorf("read manifest: %w", err)
+		return fmt.Errorf("read manifest: %w", cause(failed))
 	}
+}
+
+// cause is what a job would fail for that is not to fail: without what makes it fail.
+func cause(failed *job.FailedError) error {
+	if failed.Err != nil {
+		return failed.Err
+	}
+	return errors.New(failed.Reason.FailureReason)
 }

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"stevedore/internal/job"
-	"stevedore/internal/manifest"
 	"stevedore/internal/objectstore"
 	"stevedore/internal/operation"
 	"stevedore/internal/run"
@@ -67,12 +66,9 @@ func TestVersionIDsCountWhereBucketsKeepVersions(t *testing.T) {
 	} {
 		got := "not done"
 		b := newBench(t, 0, see(func(task *operation.Task) { got = string(task.VersionID) }))
-		var err error
-		if b.job.Layout, err = manifest.NewLayout([]job.Field{job.FieldBucket, job.FieldKey, job.FieldVersionID}); err != nil {
-			t.Fatal(err)
-		}
 		b.job.Versions = run.NewVersions(new(buckets))
 		b.manifest.data = row
+		b.job.Source = b.manifest.locate(t, job.FieldBucket, job.FieldKey, job.FieldVersionID)
 		b.book.chunk = job.Chunk{Rows: 1, End: int64(len(row)), Line: 1}
 		if err := run.New(run.Config{}).Chunk(t.Context(), t.Context(), b.job, b.book.claim()); err != nil {
 			t.Fatal(err)
@@ -92,13 +88,10 @@ func TestVersionIDsCountWhereBucketsKeepVersions(t *testing.T) {
 func TestEachBucketIsAskedAboutOnce(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, 0, see(func(*operation.Task) {}))
-	var err error
-	if b.job.Layout, err = manifest.NewLayout([]job.Field{job.FieldBucket, job.FieldKey, job.FieldVersionID}); err != nil {
-		t.Fatal(err)
-	}
 	asked := new(buckets)
 	b.job.Versions = run.NewVersions(asked)
 	b.manifest.data = strings.Repeat("enabled,k,v\nnever,k,v\ndown,k,v\n", 500)
+	b.job.Source = b.manifest.locate(t, job.FieldBucket, job.FieldKey, job.FieldVersionID)
 	b.book.chunk = job.Chunk{Rows: 1500, End: int64(len(b.manifest.data)), Line: 1}
 	if err := run.New(run.Config{}).Chunk(t.Context(), t.Context(), b.job, b.book.claim()); err != nil {
 		t.Fatal(err)

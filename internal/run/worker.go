@@ -35,7 +35,7 @@ func (w *worker) prepare(ctx context.Context, j *Job, row manifest.Row, task *op
 			return false, err
 		}
 	}
-	if !j.Layout.HasVersionID() {
+	if !j.Source.Layout.HasVersionID() {
 		return true, nil
 	}
 	keeps, err := j.Versions.keeps(ctx, w.bucket)

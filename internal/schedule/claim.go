@@ -7,11 +7,11 @@ import (
 
 	"stevedore/internal/job"
 	"stevedore/internal/jobstore"
-	"stevedore/internal/manifest"
 	"stevedore/internal/objectstore"
 	"stevedore/internal/operation"
 	"stevedore/internal/report"
 	"stevedore/internal/run"
+	"stevedore/internal/source"
 )
 
 // claim takes chunks of a runnable job while this node has room for them, and
@@ -98,7 +98,7 @@ func (s *Scheduler) prepare(ctx context.Context, w *work) error {
 	if err != nil {
 		return err
 	}
-	layout, err := manifest.NewLayout(j.Spec.Manifest.Spec.Fields)
+	src, err := source.Locate(ctx, store, specOf(&j))
 	if err != nil {
 		return err
 	}
@@ -117,7 +117,6 @@ func (s *Scheduler) prepare(ctx context.Context, w *work) error {
 	if err != nil {
 		return unsupported(err)
 	}
-	bucket, key, _ := job.ObjectOf(j.Spec.Manifest.Location.ObjectArn)
 	w.tripped = make(chan struct{})
 	trip := func() {
 		close(w.tripped)
@@ -131,9 +130,7 @@ func (s *Scheduler) prepare(ctx context.Context, w *work) error {
 		tally = *j.Tally
 	}
 	w.shared = &run.Job{
-		Manifest:  objectstore.Object{Bucket: bucket, Key: key, VersionID: j.Plan.VersionID, ETag: j.Plan.ETag},
-		Layout:    layout,
-		Manifests: store,
+		Source:    src,
 		Operation: op,
 		Guard:     guard,
 		Report:    s.reportOf(store, &j),
@@ -141,6 +138,16 @@ func (s *Scheduler) prepare(ctx context.Context, w *work) error {
 		Meter:     run.NewMeter(tally, trip), // trips at once if a crash came between the outcomes and the status
 	}
 	return nil
+}
+
+// specOf says where the manifest of a job is and, once it is planned, which one
+// exactly was.
+func specOf(j *job.Job) source.Spec {
+	spec := source.SpecOf(j.Spec.Manifest, false)
+	if p := j.Plan; p != nil {
+		spec.Object.ETag, spec.Object.VersionID, spec.Size = p.ETag, p.VersionID, p.Bytes
+	}
+	return spec
 }
 
 // limitsOf are the limits that the tags of a job set. They are for its tasks:

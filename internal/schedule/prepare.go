@@ -10,6 +10,7 @@ import (
 	"stevedore/internal/objectstore"
 	"stevedore/internal/operation"
 	"stevedore/internal/plan"
+	"stevedore/internal/source"
 )
 
 // plan brings a job from New or Preparing to Ready or Suspended, if nobody else
@@ -40,7 +41,8 @@ func (s *Scheduler) plan(ctx context.Context, t turn) error {
 	if err != nil {
 		return err
 	}
-	planned, err := plan.CSV(ctx, &j, store, from, func(ctx context.Context, chunks []job.Chunk, cp job.Checkpoint) error {
+	request := plan.Request{Source: specOf(&j), Most: plan.MaxTasks(j.Spec.Operation)}
+	planned, err := plan.Make(ctx, request, store, from, func(ctx context.Context, chunks []job.Chunk, cp job.Checkpoint) error {
 		return s.node.PutChunks(ctx, own, chunks, cp)
 	})
 	if err != nil {
@@ -48,7 +50,7 @@ func (s *Scheduler) plan(ctx context.Context, t turn) error {
 			return nil
 		}
 		if _, is := errors.AsType[*objectstore.Error](err); is && t.failures+1 >= s.config.Attempts {
-			return plan.Unreadable(err)
+			return source.Unreadable(err)
 		}
 		return err
 	}

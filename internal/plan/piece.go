@@ -1,0 +1,203 @@
+package plan
+
+import (
+	"context"
+	"sync"
+
+	"stevedore/internal/job"
+	"stevedore/internal/manifest"
+	"stevedore/internal/source"
+)
+
+// cutsAhead is how many cuts of a piece wait to be taken before its worker waits
+// too; few pieces have more.
+const cutsAhead = 1024
+
+// piece is a part of the manifest that one worker reads: a file, the rest of one
+// behind a checkpoint, or some bytes of one.
+type piece struct {
+	file int
+	pin  string            // ETag of file, if it was opened before the checkpoint
+	from manifest.Position // in file
+	cut  bool              // it ends at end, and its lines are counted from 1
+	end  int64
+	last bool // of its file
+
+	// A worker finds out how many rows a chunk is to have and tells the one of the
+	// next piece; 0 means that it did not.
+	known, tell chan int64
+
+	cuts chan cut // closed at the end of the piece
+	// Written by the worker before the first cut.
+	etag   string // of file
+	bucket string // of the first row
+	// Written by the worker before it closes cuts.
+	lines int64 // of the piece
+	err   error // what ended it
+}
+
+// cut is where a chunk ends.
+type cut struct {
+	rows int64 // in the chunk
+	end  manifest.Position
+	size int64 // rows that a chunk is to have; 0 while that is not known
+}
+
+// pieces yields the pieces of src behind a checkpoint, in order.
+func pieces(src *source.Source, at job.Checkpoint, size int64, yield func(*piece) bool) {
+	known := make(chan int64, 1)
+	known <- at.ChunkRows
+	send := func(p *piece) bool {
+		p.known, p.tell = known, make(chan int64, 1)
+		p.cuts = make(chan cut, cutsAhead)
+		known = p.tell
+		return yield(p)
+	}
+	for i := at.File; i < len(src.Files); i++ {
+		var p piece
+		if i == at.File {
+			p.pin, p.from = at.FileETag, manifest.Position{Offset: at.Offset, Line: at.Line}
+		}
+		f := src.Files[i]
+		if text := src.Splittable(i) && f.Object.ETag != ""; text && p.from.Offset+size < f.Size {
+			for from := p.from.Offset; from < f.Size; from += size {
+				end := min(from+size, f.Size)
+				if !send(&piece{file: i, from: manifest.Position{Offset: from}, cut: true, end: end, last: end == f.Size}) {
+					return
+				}
+			}
+			continue
+		}
+		p.file, p.last = i, true
+		if !send(&p) {
+			return
+		}
+	}
+}
+
+// reading is workers on their way through a manifest.
+type reading struct {
+	order <-chan *piece // all pieces, in order; some are not read yet
+	group sync.WaitGroup
+}
+
+// wait returns once no goroutine of r is left, after its context has ended.
+func (r *reading) wait() { r.group.Wait() }
+
+// startReading reads the pieces of src behind a checkpoint until ctx ends.
+func startReading(ctx context.Context, src *source.Source, at job.Checkpoint, workers int, size int64) *reading {
+	order := make(chan *piece, workers) // how far they are ahead
+	next := make(chan *piece)
+	r := &reading{order: order}
+	r.group.Go(func() {
+		defer close(order)
+		defer close(next)
+		pieces(src, at, size, func(p *piece) bool {
+			for _, to := range []chan<- *piece{order, next} {
+				select {
+				case to <- p:
+				case <-ctx.Done():
+					p.err = context.Cause(ctx)
+					close(p.cuts)
+					return false
+				}
+			}
+			return true
+		})
+	})
+	for range workers {
+		r.group.Go(func() {
+			for p := range next {
+				p.err = p.read(ctx, src)
+				close(p.cuts)
+			}
+		})
+	}
+	return r
+}
+
+// read finds the cuts of the piece.
+func (p *piece) read(ctx context.Context, src *source.Source) (err error) {
+	var size int64 // of a chunk, in rows
+	select {
+	case size = <-p.known:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if size > 0 {
+		p.tell <- size
+	} else {
+		defer func() { p.tell <- size }()
+	}
+
+	rows, err := p.open(ctx, src)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	p.etag = rows.ETag()
+	var row manifest.Row
+	var read, begun int64 // rows, and how many of them end in a cut
+	for limit := max(size, minChunk); rows.Next(&row); {
+		if read++; read == 1 {
+			p.bucket = string(row.Bucket)
+		}
+		if read-begun < limit {
+			continue
+		}
+		if size == 0 {
+			// The first rows tell how long a row is, and so how many there will be.
+			size = chunkRows(src, p.file, rows)
+			if limit = size; read-begun < limit {
+				continue
+			}
+		}
+		if err := p.send(ctx, cut{read - begun, rows.Position(), size}); err != nil {
+			return err
+		}
+		begun = read
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	if read > begun {
+		if size == 0 {
+			size = chunkRows(src, p.file, rows)
+		}
+		if err := p.send(ctx, cut{read - begun, rows.Position(), size}); err != nil {
+			return err
+		}
+	}
+	p.lines = rows.Lines()
+	return nil
+}
+
+func (p *piece) open(ctx context.Context, src *source.Source) (*source.Rows, error) {
+	if p.cut {
+		return src.Piece(ctx, p.file, p.from.Offset, p.end)
+	}
+	return src.Open(ctx, p.file, p.pin, p.from, manifest.Position{})
+}
+
+// send hands a cut over, if p is still wanted.
+func (p *piece) send(ctx context.Context, c cut) error {
+	select {
+	case p.cuts <- c:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// chunkRows is how many rows a chunk is to have, judged by the first rows of a file.
+func chunkRows(src *source.Source, file int, rows *source.Rows) int64 {
+	var all int64 // bytes of all files
+	for _, f := range src.Files {
+		all += max(f.Size, 0)
+	}
+	count := rows.Estimate()
+	if one := src.Files[file].Size; one > 0 {
+		count = int64(float64(count) * float64(all) / float64(one))
+	}
+	return min(max(count/wantChunks, minChunk), maxChunk)
+}
