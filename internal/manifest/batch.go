@@ -40,6 +40,9 @@ func (c *CSV) Fill(b *Batch, limit int) int {
 		if b.arena, ok = c.split(b.arena[from:], b.arena, &row); !ok {
 			break
 		}
+		if c.first && c.header(&row) {
+			continue
+		}
 		b.rows = append(b.rows, row)
 		b.ends = append(b.ends, c.next)
 	}

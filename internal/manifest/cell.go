@@ -7,6 +7,9 @@ import (
 	"unicode/utf8"
 )
 
+// bom is the byte order mark in UTF-8.
+const bom = "\ufeff"
+
 const (
 	maxKey     = 1024 // bytes of a decoded key, the limit of S3
 	maxVersion = 1024 // bytes of a version id, the limit of S3
@@ -14,7 +17,7 @@ const (
 
 // checkText says what keeps line from being a line of text, "" if nothing.
 func checkText(line []byte) string {
-	if bytes.HasPrefix(line, []byte("\ufeff")) {
+	if bytes.HasPrefix(line, []byte(bom)) {
 		return "the line starts with a byte order mark; save the file as UTF-8 without BOM"
 	}
 	if i := bytes.IndexByte(line, 0); i >= 0 {
@@ -134,13 +137,27 @@ func digit(b byte) byte {
 }
 
 // checkVersion says what is wrong with a version id, "" if nothing. Stores differ in what their ids
-// look like, so only what can be no id anywhere is refused. Only an odd line has control characters.
-func checkVersion(id []byte, odd bool) string {
+// look like, so only what can be no id anywhere is refused.
+func checkVersion(id []byte) string {
 	if len(id) > maxVersion {
 		return fmt.Sprintf("the version id has %d bytes, at most %d are allowed", len(id), maxVersion)
 	}
-	if odd && bytes.ContainsFunc(id, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		return quote(id) + " has a control character"
-	}
 	return ""
+}
+
+// size returns the number of a cell that tells the bytes of an object, -1 if it is none: an inventory leaves
+// it empty for delete markers, and no task hangs on it.
+func size(cell []byte) int64 {
+	const digits = 18 // more do not fit in an int64
+	if len(cell) == 0 || len(cell) > digits {
+		return -1
+	}
+	n := int64(0)
+	for _, b := range cell {
+		if b < '0' || b > '9' {
+			return -1
+		}
+		n = 10*n + int64(b-'0')
+	}
+	return n
 }

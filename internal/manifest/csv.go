@@ -36,6 +36,8 @@ type CSV struct {
 	arena []byte // cells of the current row that had to be rewritten
 	line  int64  // number of the last line taken from buf
 	next  Position
+	first bool // no row of the manifest was read yet
+	notes Notes
 	err   error
 }
 
@@ -54,6 +56,7 @@ func NewCSV(r io.Reader, l Layout, start Position) *CSV {
 		next:   start,
 		ends:   ends,
 		until:  math.MaxInt64,
+		first:  start.Offset == 0,
 	}
 }
 
@@ -70,13 +73,36 @@ func NewPiece(r io.Reader, l Layout, at int64, partial bool, end int64) *CSV {
 
 // Next reads the next row into row. It returns false at the end and at the first error; see [CSV.Err].
 func (c *CSV) Next(row *Row) bool {
-	line, ok := c.readLine()
-	if !ok {
+	for {
+		line, ok := c.readLine()
+		if !ok {
+			return false
+		}
+		if c.arena, ok = c.split(line, c.arena[:0], row); !ok {
+			return false
+		}
+		if !c.first || !c.header(row) {
+			return true
+		}
+	}
+}
+
+// header reports whether the first row of a manifest is none. If that is not allowed, it ends the reading.
+func (c *CSV) header(row *Row) bool {
+	c.first = false
+	if c.layout.inventory || !isHeader(row) {
 		return false
 	}
-	c.arena, ok = c.split(line, c.arena[:0], row)
-	return ok
+	if !c.layout.Lenient {
+		c.next = Position{Line: 1}
+		c.fail(nil, textFormat, "the row names the columns; remove it, or "+lenience)
+	}
+	c.notes.Header = true
+	return true
 }
+
+// Notes says what leniency has put up with so far.
+func (c *CSV) Notes() Notes { return c.notes }
 
 // Err returns what ended the reading: nil at the end of r, an [*Error] if the content is bad, and
 // otherwise the error of r, wrapped.
@@ -136,6 +162,11 @@ func (c *CSV) readLine() ([]byte, bool) {
 		switch {
 		case len(line) > maxLine:
 			c.fail(line, textFormat, fmt.Sprintf("longer than %d bytes", maxLine))
+		case c.first && c.layout.Lenient && bytes.HasPrefix(line, []byte(bom)):
+			c.notes.BOM = true
+			if line = line[len(bom):]; len(line) > 0 {
+				return line, true
+			}
 		case len(line) > 0:
 			return line, true
 		}
@@ -171,18 +202,28 @@ func (c *CSV) split(line, arena []byte, row *Row) ([]byte, bool) {
 	commas, marks := scan(line, c.ends)
 	if marks.odd {
 		if problem := checkText(line); problem != "" {
+			if c.first && bytes.HasPrefix(line, []byte(bom)) {
+				problem += ", or " + lenience
+			}
 			return arena, c.fail(line, textFormat, problem)
 		}
-		marks.quotes, marks.escapes = true, true // perhaps
+		marks.escapes = true // perhaps
 	}
 
-	row.VersionID = nil
-	if !marks.quotes && commas == l.columns-1 {
+	row.VersionID, row.Size = nil, -1
+	whole := commas == l.columns-1 && !marks.wide // every comma ends a cell, unless it is quoted
+	if whole {
 		c.ends[l.columns] = len(line)
-		row.Bucket = c.cell(line, l.bucket)
-		row.RawKey = c.cell(line, l.key)
+	}
+	quotes := min(marks.quotes, 1) // on each side of each cell, if they are nowhere else
+	if whole && (quotes == 0 || marks.quotes == 2*l.columns && c.quoted(line)) {
+		row.Bucket = c.cell(line, l.bucket, quotes)
+		row.RawKey = c.cell(line, l.key, quotes)
 		if l.version >= 0 {
-			row.VersionID = c.cell(line, l.version)
+			row.VersionID = c.cell(line, l.version, quotes)
+		}
+		if l.size >= 0 {
+			row.Size = size(c.cell(line, l.size, quotes))
 		}
 	} else {
 		var (
@@ -193,10 +234,19 @@ func (c *CSV) split(line, arena []byte, row *Row) ([]byte, bool) {
 			return arena, c.fail(line, textFormat, fmt.Sprintf("column %d: %s", columns, problem))
 		}
 		if columns != l.columns {
-			return arena, c.fail(line, textFormat, fmt.Sprintf("got %d columns, want %d", columns, l.columns))
+			if !l.Lenient || columns < l.columns || len(bytes.Trim(line[len(line)-(columns-l.columns):], ",")) > 0 {
+				return arena, c.fail(line, textFormat, fmt.Sprintf("got %d columns, want %d", columns, l.columns))
+			}
+			c.notes.Columns++
 		}
 	}
 
+	if marks.odd {
+		var text, problem string
+		if arena, text, problem = c.spaces(row, arena); problem != "" {
+			return arena, c.fail(line, text, problem)
+		}
+	}
 	if len(row.Bucket) == 0 {
 		return arena, c.fail(line, textContent, "the bucket is empty")
 	}
@@ -210,17 +260,29 @@ func (c *CSV) split(line, arena []byte, row *Row) ([]byte, bool) {
 	if problem = checkKey(row.Key); problem != "" {
 		return arena, c.fail(line, textKey, problem)
 	}
-	if problem = checkVersion(row.VersionID, marks.odd); problem != "" {
+	if problem = checkVersion(row.VersionID); problem != "" {
 		return arena, c.fail(line, textVersion, problem)
 	}
 	c.next = Position{Offset: c.base + int64(c.lo), Line: c.line + 1}
 	return arena, true
 }
 
-// cell returns a cell of line by the column ends that scan found.
-func (c *CSV) cell(line []byte, column int) []byte {
-	from, to := c.ends[column]+1, c.ends[column+1]
+// cell returns a cell of line by the column ends that scan found, without so many quotes on each side.
+func (c *CSV) cell(line []byte, column, quotes int) []byte {
+	from, to := c.ends[column]+1+quotes, c.ends[column+1]-quotes
 	return line[from:to:to]
+}
+
+// quoted reports whether each cell of line, by the column ends that scan found, is in quotes. If line has two
+// quotes per column, there are none inside of them.
+func (c *CSV) quoted(line []byte) bool {
+	for i := range c.layout.columns {
+		from, to := c.ends[i]+1, c.ends[i+1]
+		if to-from < 2 || line[from] != '"' || line[to-1] != '"' {
+			return false
+		}
+	}
+	return true
 }
 
 // fail ends the reading because of the current line, and returns false.

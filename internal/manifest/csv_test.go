@@ -84,7 +84,6 @@ func TestRows(t *testing.T) {
 	check("blank last line", "Bucket,Key", "src,a\nsrc,b\n\n", a, b)
 	check("blank lines between", "Bucket,Key", "\nsrc,a\n\r\n\nsrc,b", a, b)
 	check("same row twice", "Bucket,Key", "src,a\nsrc,a\n", a, a)
-	check("a header is a row", "Bucket,Key", "Bucket,Key\nsrc,a\n", cells{Bucket: "Bucket", RawKey: "Key", Key: "Key"}, a)
 	check("several buckets", "Bucket,Key", "src,a\nother,a\n", a, cells{Bucket: "other", RawKey: "a", Key: "a"})
 
 	check("key first", "Key,Bucket", "a,src\n", a)
@@ -106,8 +105,8 @@ func TestRows(t *testing.T) {
 	check("raw UTF-8", "Bucket,Key", "src,€/uro.txt\n", one("€/uro.txt", "€/uro.txt"))
 	check("raw and encoded UTF-8", "Bucket,Key", "src,€%E2%82%AC\n", one("€%E2%82%AC", "€€"))
 	check("half raw, half encoded rune", "Bucket,Key", "src,%C3%A9é\n", one("%C3%A9é", "éé"))
-	check("spaces are kept", "Bucket,Key", "src, a b \n", one(" a b ", " a b "))
-	check("a tab is a character", "Bucket,Key", "src,a\tb\n", one("a\tb", "a\tb"))
+	check("spaces in ignored columns", "Bucket,Ignore,Key", "src, a b ,c\n\"src\",\"x y\",\"d\"\n", cells{"src", "c", "c", ""}, cells{"src", "d", "d", ""})
+	check("header words behind the first row", "Bucket,Key", "src,a\nbucket,key\n", a, cells{"bucket", "key", "key", ""})
 	check("slashes and dots are not paths", "Bucket,Key", "src,/a//../b/.\n", one("/a//../b/.", "/a//../b/."))
 
 	check("quoted", "Bucket,Key", "\"src\",\"a\"\r\n\"src\",b\n", a, b)
@@ -187,7 +186,7 @@ src photos/a%20b.jpg photos/a b.jpg
 src photos/a%20b.jpg photos/a b.jpg 
 `)
 	check("bad-bom.csv", "Bucket,Key", "InvalidManifestContent: Manifest file is not properly formatted: line 1: "+
-		"the line starts with a byte order mark; save the file as UTF-8 without BOM\n")
+		"the line starts with a byte order mark; save the file as UTF-8 without BOM, or tag the job stevedore:manifest=lenient\n")
 	check("bad-column-count.csv", "Bucket,Key", "src plain.txt plain.txt \n"+
 		"InvalidManifestContent: Manifest file is not properly formatted: line 2: got 3 columns, want 2\n")
 	check("bad-percent.csv", "Bucket,Key", "InvalidManifestContent: Invalid object key format: line 1: "+
@@ -225,13 +224,15 @@ func TestBadContent(t *testing.T) {
 		}
 	}
 	const (
+		lenient = ", or tag the job stevedore:manifest=lenient"
+		header  = "line 1: the row names the columns; remove it" + lenient
 		format  = "Manifest file is not properly formatted: "
 		content = "Invalid Manifest Content: "
 		key     = "Invalid object key format: "
 		version = "Invalid version ID format: "
 		digits  = " is no % and two hexadecimal digits; write a % in a key as %25"
 		breaks  = "; lines end with LF or CRLF, cells have no line breaks"
-		stored  = "; a CSV manifest must be stored uncompressed"
+		stored  = "; store it uncompressed" + lenient
 		bom     = "the line starts with a byte order mark; save the file as UTF-8 without BOM"
 		isJSON  = "the file is JSON, not CSV; if it is an inventory's manifest.json, its format is S3InventoryReport_CSV_20161130"
 	)
@@ -263,7 +264,7 @@ func TestBadContent(t *testing.T) {
 	check("percent, second no digit", "Bucket,Key", "src,a%2g.txt\n", 0, 1, key+`line 1: "%2g"`+digits)
 	check("percent, first no digit", "Bucket,Key", "src,a%g2.txt\n", 0, 1, key+`line 1: "%g2"`+digits)
 	check("percent percent", "Bucket,Key", "src,a%20%%20\n", 0, 1, key+`line 1: "%%2"`+digits)
-	check("percent and a space", "Bucket,Key", "src,50% off\n", 0, 1, key+`line 1: "% o"`+digits)
+	check("percent and a space", "Bucket,Key", "src,50%+off\n", 0, 1, key+`line 1: "%+o"`+digits)
 	check("percent and a rune", "Bucket,Key", "src,%€\n", 0, 1, key+`line 1: "%\xe2\x82"`+digits)
 	check("percent sign of a wide format", "Bucket,Key", "src,%u20AC\n", 0, 1, key+`line 1: "%u2"`+digits)
 	check("not UTF-8 after decoding", "Bucket,Key", "src,caf%E9\n", 0, 1, key+`line 1: "caf%E9" is not UTF-8 after decoding: byte 0xE9`)
@@ -278,9 +279,22 @@ func TestBadContent(t *testing.T) {
 	check("long key in bytes", "Bucket,Key", "src,"+strings.Repeat("€", 342)+"\n", 0, 1,
 		key+"line 1: the key has 1026 bytes after decoding, at most 1024 are allowed")
 
+	check("space in a key", "Bucket,Key", "src,a\nsrc,b c\n", 1, 2, key+`line 2: "b c" has a space that is not encoded; write %20`+lenient)
+	check("space at the end", "Bucket,Key", "src,a \n", 0, 1, key+`line 1: "a " has a space that is not encoded; write %20`+lenient)
+	check("space in a quoted key", "Bucket,Key", "src,\"b c\"\n", 0, 1, key+`line 1: "b c" has a space that is not encoded; write %20`+lenient)
+	check("space in a key beyond ASCII", "Bucket,Key", "src,\u20ac c\n", 0, 1, key+`line 1: "\u20ac c" has a space that is not encoded; write %20`+lenient)
+	check("tab in a key", "Bucket,Key", "src,a\tb\n", 0, 1, key+`line 1: "a\tb" has a control character that is not encoded; write %09`+lenient)
+	check("space after a bucket", "Bucket,Key", "src ,a\n", 0, 1, content+`line 1: the bucket "src " has white space; remove it`+lenient)
+
+	// Headers.
+	check("header", "Bucket,Key", "Bucket,Key\nsrc,a\n", 0, 1, format+header)
+	check("header in quotes", "Ignore,Key,Bucket", "\"size\",\"KEY\",\"bucket\"\nsrc,a\n", 0, 1, format+header)
+	check("header after a blank line", "Bucket,Key,VersionId", "\nbucket,key,version_id\n", 0, 2, format+strings.Replace(header, "1", "2", 1))
+
 	// Versions.
 	check("long version", "Bucket,Key,VersionId", "src,a,"+strings.Repeat("v", 1025)+"\n", 0, 1,
 		version+"line 1: the version id has 1025 bytes, at most 1024 are allowed")
+	check("space in a version", "Bucket,Key,VersionId", "src,a,v \n", 0, 1, version+`line 1: "v " has white space; remove it`+lenient)
 	check("tab in a version", "Bucket,Key,VersionId", "src,a,v\t1\n", 0, 1, version+`line 1: "v\t1" has a control character`)
 	check("DEL in a version", "Bucket,Key,VersionId", "src,a,v\x7f\n", 0, 1, version+`line 1: "v\x7f" has a control character`)
 
@@ -299,10 +313,10 @@ func TestBadContent(t *testing.T) {
 	check("CR in quotes", "Bucket,Key", "src,\"a\rb\"\n", 0, 1, format+"line 1: carriage return at byte 7"+breaks)
 
 	// Encoding.
-	check("BOM", "Bucket,Key", "\ufeffsrc,a\n", 0, 1, format+"line 1: "+bom)
-	check("BOM after blank lines", "Bucket,Key", "\n\n\ufeffsrc,a\n", 0, 3, format+"line 3: "+bom)
+	check("BOM", "Bucket,Key", "\ufeffsrc,a\n", 0, 1, format+"line 1: "+bom+lenient)
+	check("BOM after blank lines", "Bucket,Key", "\n\n\ufeffsrc,a\n", 0, 3, format+"line 3: "+bom+lenient)
 	check("BOM of a file appended", "Bucket,Key", "src,a\n\ufeffsrc,b\n", 1, 2, format+"line 2: "+bom)
-	check("BOM alone", "Bucket,Key", "\ufeff", 0, 1, format+"line 1: "+bom)
+	check("BOM alone", "Bucket,Key", "\ufeff", 0, 1, format+"line 1: "+bom+lenient)
 	check("Latin-1 in a key", "Bucket,Key", "src,a\nsrc,caf\xe9\n", 1, 2, format+"line 2: not UTF-8: byte 0xE9 at byte 8")
 	check("Latin-1 in an ignored column", "Ignore,Bucket,Key", "\xfcber,src,a\n", 0, 1, format+"line 1: not UTF-8: byte 0xFC at byte 1")
 	check("rune cut off", "Bucket,Key", "src,\xe2\x82\n", 0, 1, format+"line 1: not UTF-8: byte 0xE2 at byte 5")
@@ -516,7 +530,7 @@ func TestFillStops(t *testing.T) {
 // Reading rows costs no allocation each, whatever they look like. Not parallel: AllocsPerRun counts
 // the whole process.
 func TestAllocations(t *testing.T) {
-	text := []byte(strings.Repeat("src,plain.txt\nsrc,a%20b+c\n\"src\",\"q\"\"%2C\"\r\nsrc,€ \n", 20_000))
+	text := []byte(strings.Repeat("src,plain.txt\nsrc,a%20b+c\n\"src\",\"q\"\"%2C\"\r\nsrc,€%20\n", 20_000))
 	l := layout(t, bucketKey)
 	for name, read := range map[string]func(*manifest.CSV) int{
 		"Next": func(c *manifest.CSV) (n int) {

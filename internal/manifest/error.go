@@ -107,7 +107,7 @@ func quote(cell []byte) string {
 // manifest by mistake. No such file has a first line that is a valid row, so it is enough to ask
 // once that line has been refused.
 func foreign(head []byte) string {
-	const stored = "; a CSV manifest must be stored uncompressed"
+	const stored = "; store it uncompressed, or " + lenience
 	for _, kind := range [...]struct{ magic, name string }{
 		{"\x1f\x8b", "the file is gzip-compressed" + stored},
 		{"\x28\xb5\x2f\xfd", "the file is zstd-compressed" + stored},

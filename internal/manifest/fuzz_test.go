@@ -36,6 +36,7 @@ func reference(text, columns string) (rows []cells, ok bool) {
 	if err != nil {
 		return nil, false
 	}
+	blank := func(r rune) bool { return r <= ' ' || r == 0x7f }
 	for _, record := range records {
 		var row cells
 		for i, name := range names {
@@ -55,8 +56,10 @@ func reference(text, columns string) (rows []cells, ok bool) {
 		if err != nil || !utf8.ValidString(row.Key) || row.Key == "" || len(row.Key) > 1024 || row.Bucket == "" {
 			return nil, false
 		}
-		control := strings.ContainsFunc(row.VersionID, func(r rune) bool { return r < ' ' || r == 0x7f })
-		if control || len(row.VersionID) > 1024 {
+		if strings.ContainsFunc(row.Bucket+row.RawKey+row.VersionID, blank) || len(row.VersionID) > 1024 {
+			return nil, false
+		}
+		if len(rows) == 0 && strings.EqualFold(row.Bucket, "bucket") && strings.EqualFold(row.RawKey, "key") {
 			return nil, false
 		}
 		rows = append(rows, row)

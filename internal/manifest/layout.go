@@ -16,14 +16,20 @@ type Layout struct { //nolint:recvcheck // HasVersionID is asked of the value th
 	// S3 writes its own lists that way; clear it for manifests whose writer left "+" unencoded.
 	PlusIsSpace bool
 
-	columns              int
-	bucket, key, version int // column numbers from 0; version is -1 if there is no such column
+	// Lenient puts up with what S3 Batch Operations refuses but nobody can misread: a byte order
+	// mark, a header row, spaces and control characters in keys that are not encoded, spaces around other
+	// cells, empty columns behind the last one. [CSV.Notes] tells of them.
+	Lenient bool
+
+	columns                    int
+	bucket, key, version, size int  // column numbers from 0; version and size are -1 if there is no such column
+	inventory                  bool // the columns are those of an inventory's file, which has no header
 }
 
 // NewLayout compiles the fields of a manifest's spec. Bucket and Key are required, VersionId is
 // optional, each at most once and in any order; Ignore may be repeated. The error is an [*Error].
 func NewLayout(fields []job.Field) (Layout, error) {
-	l := Layout{PlusIsSpace: true, columns: len(fields), bucket: -1, key: -1, version: -1}
+	l := Layout{PlusIsSpace: true, columns: len(fields), bucket: -1, key: -1, version: -1, size: -1}
 	for i, field := range fields {
 		var column *int
 		switch field {
@@ -43,6 +49,44 @@ func NewLayout(fields []job.Field) (Layout, error) {
 		}
 		*column = i
 	}
+	if err := l.complete(); err != nil {
+		return Layout{}, err
+	}
+	return l, nil
+}
+
+// NewSchemaLayout compiles the names of an inventory's columns. Case, spaces and underscores do not count, so
+// that it takes VersionId and version_id; columns that are no part of a [Row] are ignored. Bucket and Key
+// are required. The error is an [*Error].
+func NewSchemaLayout(names []string) (Layout, error) {
+	l := Layout{PlusIsSpace: true, columns: len(names), bucket: -1, key: -1, version: -1, size: -1, inventory: true}
+	for i, name := range names {
+		var column *int
+		switch strings.ToLower(strings.NewReplacer(" ", "", "\t", "", "_", "").Replace(name)) {
+		case "bucket":
+			column = &l.bucket
+		case "key":
+			column = &l.key
+		case "versionid":
+			column = &l.version
+		case "size":
+			column = &l.size
+		default:
+			continue
+		}
+		if *column >= 0 {
+			return Layout{}, newError(textContent, 0, fmt.Sprintf("column %s is twice in the schema", ascii(strings.TrimSpace(name))))
+		}
+		*column = i
+	}
+	if err := l.complete(); err != nil {
+		return Layout{}, err
+	}
+	return l, nil
+}
+
+// complete returns the error of a schema that lacks a column.
+func (l *Layout) complete() error {
 	var missing []string
 	if l.bucket < 0 {
 		missing = append(missing, string(job.FieldBucket))
@@ -51,9 +95,9 @@ func NewLayout(fields []job.Field) (Layout, error) {
 		missing = append(missing, string(job.FieldKey))
 	}
 	if missing != nil {
-		return Layout{}, newError(textSchema, 0, strings.Join(missing, ", "))
+		return newError(textSchema, 0, strings.Join(missing, ", "))
 	}
-	return l, nil
+	return nil
 }
 
 // HasVersionID reports whether rows have a VersionId column. If so, an empty version id on a
@@ -93,6 +137,8 @@ func (l *Layout) split(line, arena []byte, row *Row) (columns int, grown []byte,
 			row.RawKey = cell
 		case l.version:
 			row.VersionID = cell
+		case l.size:
+			row.Size = size(cell)
 		}
 		columns++
 	}

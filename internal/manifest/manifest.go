@@ -19,7 +19,7 @@ type Row struct {
 	RawKey    []byte // as in the cell, still URL-encoded: what report rows and Lambda payloads carry
 	Key       []byte // decoded, valid UTF-8, 1 to 1024 bytes; shares RawKey's bytes if nothing was encoded
 	VersionID []byte // as in the cell, "null" included; empty if the cell or the column is
-	Size      []byte // decimal bytes of the object, as in the cell; nil if there is no such column
+	Size      int64  // bytes of the object; -1 if the manifest does not tell
 }
 
 // Position is a place in a manifest where a row may start. The zero Position is its beginning.

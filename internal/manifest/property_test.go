@@ -79,10 +79,10 @@ func encode(t *rapid.T, r rune) string {
 		encoded += "%" + string(digits[b>>4]) + string(digits[b&15])
 	}
 	switch {
-	case strings.ContainsRune("%+\x00\n\r\ufeff", r) || rapid.Bool().Draw(t, "encoded"):
-		return encoded
 	case r == ' ' && rapid.Bool().Draw(t, "plus"):
 		return "+"
+	case strings.ContainsRune("%+\x00\n\r\ufeff \t\x7f", r) || rapid.Bool().Draw(t, "encoded"):
+		return encoded
 	}
 	return string(r)
 }

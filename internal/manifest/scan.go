@@ -14,16 +14,17 @@ const (
 
 // marks says what kinds of bytes a line has, and so how much work it needs.
 type marks struct {
-	odd     bool // control characters, DEL, or bytes beyond ASCII; if so the others are not to be trusted
-	quotes  bool
+	odd     bool // spaces, control characters, DEL, or bytes beyond ASCII
+	wide    bool // bytes beyond ASCII; if so the others and the commas are not to be trusted
 	escapes bool // % or +
+	quotes  int
 }
 
 // scan looks at each byte of line once, eight at a time, which is what the rate of the whole reader
 // rests on. It writes the index of the nth comma, counted from 1, to ends[n], as far as ends goes,
 // and returns the number of commas.
 func scan(line []byte, ends []int) (commas int, m marks) {
-	var odd, quotes, escapes uint64
+	var wide, odd, escapes uint64
 	for at := 0; at < len(line); at += 8 {
 		var word uint64
 		if at+8 <= len(line) {
@@ -33,10 +34,12 @@ func scan(line []byte, ends []int) (commas int, m marks) {
 		}
 		// Below, a byte's high bit is what counts. The sums and differences do not carry into the
 		// next byte unless odd is set for the one that they come from.
-		odd |= (word - ' '*each) | (word + each)    // set if the byte is less than ' ' or at least DEL
-		quotes |= ^((word ^ '"'*each) + low7)       // set if it is a quote: only 0 + 0x7f leaves it clear
-		escapes |= ^((word ^ '%'*each) + low7)      // the same for %
-		escapes |= ^((word ^ '+'*each) + low7)      // and +
+		wide |= word
+		odd |= (word - '!'*each) | (word + each)     // set if the byte is at most ' ' or at least DEL
+		escapes |= ^((word ^ '%'*each) + low7)       // set if it is a %: only 0 + 0x7f leaves it clear
+		escapes |= ^((word ^ '+'*each) + low7)       // the same for +
+		quotes := ^((word ^ '"'*each) + low7) & high // and quotes, which are counted
+		m.quotes += bits.OnesCount64(quotes)
 		found := ^((word ^ ','*each) + low7) & high // and commas, whose places matter
 		for ; found != 0; found &= found - 1 {
 			if commas++; commas < len(ends) {
@@ -44,7 +47,8 @@ func scan(line []byte, ends []int) (commas int, m marks) {
 			}
 		}
 	}
-	return commas, marks{odd&high != 0, quotes&high != 0, escapes&high != 0}
+	m.wide, m.odd, m.escapes = wide&high != 0, odd&high != 0, escapes&high != 0
+	return commas, m
 }
 
 // tail returns the bytes of line from at on, less than eight, filled up with a byte that means nothing.

@@ -24,14 +24,17 @@ func TestScan(t *testing.T) {
 		ends := slices.Repeat([]int{-1}, rapid.IntRange(1, 10).Draw(t, "columns"))
 		commas, m := scan(line, ends)
 
-		if want := bytes.ContainsFunc(line, func(r rune) bool { return r < ' ' || r >= 0x7f }); m.odd != want {
+		if want := bytes.ContainsFunc(line, func(r rune) bool { return r <= ' ' || r >= 0x7f }); m.odd != want {
 			t.Fatalf("odd %t, want %t: %q", m.odd, want, line)
 		}
-		if m.odd {
+		if want := bytes.ContainsFunc(line, func(r rune) bool { return r > 0x7f }); m.wide != want {
+			t.Fatalf("wide %t, want %t: %q", m.wide, want, line)
+		}
+		if m.wide {
 			return
 		}
-		if want := bytes.ContainsRune(line, '"'); m.quotes != want {
-			t.Fatalf("quotes %t, want %t: %q", m.quotes, want, line)
+		if want := bytes.Count(line, []byte{'"'}); m.quotes != want {
+			t.Fatalf("%d quotes, want %d: %q", m.quotes, want, line)
 		}
 		if want := bytes.ContainsAny(line, "%+"); m.escapes != want {
 			t.Fatalf("escapes %t, want %t: %q", m.escapes, want, line)
@@ -62,11 +65,11 @@ func TestScanEachByte(t *testing.T) {
 			line := bytes.Repeat([]byte{'x'}, 11)
 			line[at] = byte(b)
 			commas, m := scan(line, make([]int, 3))
-			odd := b < ' ' || b >= 0x7f
-			if m.odd != odd {
-				t.Errorf("byte 0x%02X at %d: odd %t, want %t", b, at, m.odd, odd)
+			odd, wide := b <= ' ' || b >= 0x7f, b > 0x7f
+			if m.odd != odd || m.wide != wide {
+				t.Errorf("byte 0x%02X at %d: odd %t, want %t, wide %t, want %t", b, at, m.odd, odd, m.wide, wide)
 			}
-			if !odd && (m.quotes != (b == '"') || m.escapes != (b == '%' || b == '+') || (commas == 1) != (b == ',')) {
+			if !wide && ((m.quotes == 1) != (b == '"') || m.escapes != (b == '%' || b == '+') || (commas == 1) != (b == ',')) {
 				t.Errorf("byte 0x%02X at %d: %+v and %d commas", b, at, m, commas)
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"hash"
 	"io"
 	"slices"
+	"strconv"
 
 	"github.com/klauspost/compress/gzip"
 )
@@ -42,7 +43,11 @@ func AppendRow(line []byte, row *Row, c Columns) []byte {
 		line = appendCell(append(line, ','), row.VersionID)
 	}
 	if c.Size {
-		line = appendCell(append(line, ','), row.Size)
+		line = append(line, `,"`...)
+		if row.Size >= 0 {
+			line = strconv.AppendInt(line, row.Size, 10)
+		}
+		line = append(line, '"')
 	}
 	return append(line, '\n')
 }
