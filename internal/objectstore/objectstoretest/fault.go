@@ -84,6 +84,7 @@ type Action struct {
 	gate    *Gate                  // passed first
 	instead func(*Request) *answer // answers instead of the store: no effect
 	after   func(*answer) *answer  // spoils the store's answer: the effect has taken place
+	page    func(*page)            // spoils the page of a listing
 	silent  bool                   // reset instead of any answer
 	cuts    bool                   // reset after cut bytes of the body
 	cut     int

@@ -46,6 +46,8 @@ type bucket struct {
 	locked     bool                 // has Object Lock
 	objects    map[string][]*Object // versions, oldest first
 	uploads    map[string]*upload   // by id
+	index      []string             // keys of objects, sorted; nil: to be made
+	rows       []Row                // of Fill
 }
 
 // CreateBucket creates buckets that do not exist yet. Put does so too.
@@ -116,7 +118,10 @@ func (s *Server) Keys(bucket string) []string {
 	if b == nil {
 		return nil
 	}
-	return b.keys("")
+	return slices.DeleteFunc(slices.Clone(b.sorted()), func(key string) bool {
+		o, _ := b.find(key, "")
+		return o == nil || o.DeleteMarker
+	})
 }
 
 func (o *Object) clone() Object {
@@ -124,17 +129,6 @@ func (o *Object) clone() Object {
 	c.Body, c.Tags, c.Metadata, c.Header = slices.Clone(o.Body), maps.Clone(o.Tags), maps.Clone(o.Metadata), o.Header.Clone()
 	c.Parts, c.Grants = slices.Clone(o.Parts), slices.Clone(o.Grants)
 	return c
-}
-
-func (b *bucket) keys(prefix string) []string {
-	var keys []string
-	for key := range b.objects {
-		if o, _ := b.find(key, ""); o != nil && !o.DeleteMarker && strings.HasPrefix(key, prefix) {
-			keys = append(keys, key)
-		}
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 // find returns a version of an object, nil if there is none. "null" is the one written without versioning.
@@ -156,6 +150,9 @@ func (s *Server) storeLocked(b *bucket, key string, o *Object) {
 		o.VersionID = "v" + strconv.Itoa(s.versions)
 	} else {
 		b.objects[key] = slices.DeleteFunc(b.objects[key], func(o *Object) bool { return o.VersionID == "" })
+	}
+	if _, known := b.objects[key]; !known {
+		b.index = nil
 	}
 	b.objects[key] = append(b.objects[key], o)
 }
@@ -197,8 +194,8 @@ func opOf(r *Request, query url.Values) string {
 	return cmp.Or(map[string]string{"GET": "GetObject", "HEAD": "HeadObject", "PUT": "PutObject", "DELETE": "DeleteObject"}[r.Method], "Unknown")
 }
 
-// handle does what is asked.
-func (s *Server) handle(r *Request, query url.Values) *answer {
+// handle does what is asked. spoil may change the page of a listing.
+func (s *Server) handle(r *Request, query url.Values, spoil func(*page)) *answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b := s.buckets[r.Bucket]
@@ -208,6 +205,9 @@ func (s *Server) handle(r *Request, query url.Values) *answer {
 	}
 	if b == nil {
 		return refusal(404, "NoSuchBucket", "The specified bucket does not exist")
+	}
+	if owner := r.Header.Get("X-Amz-Expected-Bucket-Owner"); s.cfg.Owner != "" && owner != "" && owner != s.cfg.Owner {
+		return refusal(403, "AccessDenied", "Access Denied")
 	}
 	switch r.Op {
 	case "HeadBucket":
@@ -223,8 +223,8 @@ func (s *Server) handle(r *Request, query url.Values) *answer {
 		}
 		b.versioning = in.Status
 		return reply(200, "")
-	case "ListObjectsV2":
-		return s.list(r, b, query)
+	case "ListObjectsV2", "ListObjectVersions":
+		return s.list(r, b, query, spoil)
 	case "PutObject":
 		return s.put(r, b)
 	case "CopyObject":
@@ -236,6 +236,9 @@ func (s *Server) handle(r *Request, query url.Values) *answer {
 		return a
 	}
 	o, _ := b.find(r.Key, r.VersionID)
+	if row := b.row(r.Key, r.VersionID); o == nil && row != nil {
+		return row.head(r)
+	}
 	switch {
 	case o == nil && r.VersionID != "":
 		return refusal(404, "NoSuchVersion", "The specified version does not exist.")
@@ -427,6 +430,7 @@ func (s *Server) delete(r *Request, b *bucket) *answer {
 		b.objects[r.Key] = slices.Delete(b.objects[r.Key], at, at+1)
 		if len(b.objects[r.Key]) == 0 {
 			delete(b.objects, r.Key)
+			b.index = nil
 		}
 	case r.VersionID == "" && b.versioning != "":
 		s.storeLocked(b, r.Key, &Object{DeleteMarker: true})
@@ -468,36 +472,4 @@ func putTagging(r *Request, o *Object) *answer {
 	}
 	o.Tags = tags
 	return reply(200, "")
-}
-
-func (s *Server) list(r *Request, b *bucket, query url.Values) *answer {
-	escape := html.EscapeString
-	if query.Get("encoding-type") == "url" {
-		escape = url.QueryEscape
-	}
-	keys := b.keys(query.Get("prefix"))
-	after, err := hex.DecodeString(query.Get("continuation-token"))
-	if err != nil {
-		return refusal(400, "InvalidArgument", "The continuation token provided is incorrect")
-	}
-	start := max(string(after), query.Get("start-after"))
-	keys = slices.DeleteFunc(keys, func(key string) bool { return key <= start })
-	limit := s.cfg.PageSize
-	if n, err := strconv.Atoi(query.Get("max-keys")); err == nil {
-		limit = min(limit, n)
-	}
-	page := keys[:min(limit, len(keys))]
-	var out strings.Builder
-	out.WriteString(xmlHeader + "<ListBucketResult>" + element("Name", r.Bucket) + element("EncodingType", query.Get("encoding-type")))
-	fmt.Fprintf(&out, "<KeyCount>%d</KeyCount><IsTruncated>%t</IsTruncated>", len(page), len(page) < len(keys))
-	if len(page) < len(keys) && len(page) > 0 {
-		out.WriteString(element("NextContinuationToken", hex.EncodeToString([]byte(page[len(page)-1]))))
-	}
-	for _, key := range page {
-		o, _ := b.find(key, "")
-		fmt.Fprintf(&out, "<Contents><Key>%s</Key><LastModified>%s</LastModified><ETag>&quot;%s&quot;</ETag><Size>%d</Size></Contents>",
-			escape(key), o.Modified.Format(time.RFC3339), o.ETag, len(o.Body))
-	}
-	out.WriteString("</ListBucketResult>")
-	return reply(200, out.String())
 }

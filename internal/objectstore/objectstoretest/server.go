@@ -8,6 +8,7 @@
 //	s3.Count("PutObjectTagging")       // what it took
 //
 // It is a double, not a store: enough of S3 to put, get (ranges, If-Match, versions), head, copy, tag, list and delete.
+// Millions of keys that are only listed cost little, see [Server.Fill].
 // Keys are any bytes and are kept byte for byte, which no real server here does. Signatures are checked with the AWS
 // SDK's signer, so that ours is proven by another. Faults come by rule, see [Server.Fault].
 package objectstoretest
@@ -46,6 +47,10 @@ type Config struct {
 	Domain string
 	// PageSize bounds the keys of one page of a listing. Default 1000.
 	PageSize int
+	// RawKeys has listings ignore encoding-type, as some servers do: keys come as XML text, what XML cannot hold is lost.
+	RawKeys bool
+	// Owner is the account whose buckets these are: who expects another is refused. Empty: anybody's.
+	Owner string
 	// CopyLimit is the most bytes that one CopyObject or UploadPartCopy may copy. 0: no limit.
 	CopyLimit int
 	// CloseEach closes the connection after every answer, as some servers do.
@@ -80,6 +85,7 @@ type Server struct {
 	requests    []Request
 	connections int
 	versions    int
+	tokens      int    // spoilt pages so far
 	accepted    Config // its credentials are those accepted now
 }
 
@@ -204,7 +210,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		a = action.instead(&req)
 	default:
 		if a = s.authenticate(&req); a == nil {
-			a = s.handle(&req, query)
+			a = s.handle(&req, query, action.page)
 		}
 		if action.after != nil {
 			a = action.after(a)
