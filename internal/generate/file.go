@@ -62,11 +62,11 @@ func (d *draft) add(entries []*objectstore.ListEntry) error {
 }
 
 // due reports whether it is time to save.
-func (d *draft) due(now time.Time) bool {
-	if now.Sub(d.begun) >= fileAge {
-		return true
-	}
-	return d.data != nil && (d.data.Rows() >= fileRows || d.buf.Len() >= fileBytes)
+func (d *draft) due(now time.Time) bool { return d.full() || now.Sub(d.begun) >= fileAge }
+
+// full reports whether the file has to end.
+func (d *draft) full() bool {
+	return d.data != nil && (d.data.Rows() >= d.run.most || d.buf.Len() >= fileBytes)
 }
 
 // put writes the file to the depot; there is none if no row was added. It is no part of the manifest before it is saved.
@@ -81,7 +81,7 @@ func (d *draft) put(ctx context.Context) (files []File, objectBytes int64, err e
 		return nil, 0, fmt.Errorf("generate manifest: %w", err)
 	}
 	d.data = nil
-	f := File{Name: d.run.newName(), Pass: d.run.state.Pass, Size: data.Size, MD5: data.MD5, Rows: rows, First: d.first}
+	f := File{Name: d.run.newName(), Pass: d.run.pass, Size: data.Size, MD5: data.MD5, Rows: rows, First: d.first}
 	if _, err := d.run.put(ctx, f.Name, d.buf.Bytes(), "application/gzip"); err != nil {
 		return nil, 0, err
 	}

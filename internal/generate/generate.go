@@ -106,14 +106,7 @@ const (
 // is listed already it only writes the manifest.json again. A *job.FailedError fails the job. Any other error, such as
 // one of the Journal, means that Run may be tried again from the State saved last.
 func Run(ctx context.Context, j Job, from State) (Result, error) {
-	j.Workers = min(cmp.Or(j.Workers, defaultWorkers), MaxRanges)
-	j.Heads = cmp.Or(j.Heads, defaultHeads)
-	r := &run{job: j, bucket: job.BucketName(j.Generator.SourceBucket), state: from, filter: newFilter(j.Generator.Filter), token: newToken()}
-	res, err := r.generate(ctx)
-	if err != nil && ctx.Err() != nil {
-		return Result{}, context.Cause(ctx)
-	}
-	return res, err
+	return newRun(j, from).generate(ctx)
 }
 
 // A run is one call of Run.
@@ -121,13 +114,35 @@ type run struct {
 	job    Job
 	bucket string
 	filter *filter
-	state  State        // as saved
-	loose  bool         // the store takes no notice of the owner expected
 	token  string       // in the names of files
 	files  atomic.Int64 // named
+	most   int64        // rows of a file
+
+	state    State // as saved; the workers, while they run, see of it only what follows
+	versions bool
+	pass     int
+	loose    bool // the store takes no notice of the owner expected
+}
+
+func newRun(j Job, from State) *run {
+	j.Workers = min(cmp.Or(j.Workers, defaultWorkers), MaxRanges)
+	j.Heads = cmp.Or(j.Heads, defaultHeads)
+	return &run{
+		job: j, bucket: job.BucketName(j.Generator.SourceBucket), filter: newFilter(j.Generator.Filter),
+		token: newToken(), most: fileRows, state: from,
+	}
 }
 
 func (r *run) generate(ctx context.Context) (Result, error) {
+	res, err := r.all(ctx)
+	if err != nil && ctx.Err() != nil {
+		return Result{}, context.Cause(ctx)
+	}
+	return res, err
+}
+
+// all does everything.
+func (r *run) all(ctx context.Context) (Result, error) {
 	if r.filter.eligible && r.job.Eligible == nil {
 		return Result{}, errors.New("generate manifest: nobody to ask what is eligible for replication")
 	}
@@ -140,6 +155,7 @@ func (r *run) generate(ctx context.Context) (Result, error) {
 			return Result{}, err
 		}
 	}
+	r.versions, r.pass = r.state.Versions, r.state.Pass
 	if len(r.state.Ranges) > 0 {
 		if err := r.list(ctx); err != nil {
 			return Result{}, err
@@ -227,7 +243,7 @@ func (r *run) sweep(ctx context.Context, files []File) {
 // maxStray bounds the files that are swept: far more than the workers of some crashes leave behind.
 const maxStray = 10_000
 
-func (r *run) columns() manifest.Columns { return manifest.Columns{VersionID: r.state.Versions} }
+func (r *run) columns() manifest.Columns { return manifest.Columns{VersionID: r.versions} }
 
 // put writes one object of the manifest.
 func (r *run) put(ctx context.Context, name string, data []byte, contentType string) (objectstore.Object, error) {

@@ -28,7 +28,7 @@ func (s *sieve) sift(ctx context.Context, entries []objectstore.ListEntry) ([]*o
 		switch {
 		case e.DeleteMarker && !(r.job.AllVersions && r.filter.eligible): // whether to replicate a marker is for the rules
 			continue
-		case r.state.Versions && !r.job.AllVersions && !e.IsLatest:
+		case r.versions && !r.job.AllVersions && !e.IsLatest:
 			continue
 		case r.filter.listed(e):
 			s.kept = append(s.kept, e)
@@ -130,7 +130,7 @@ func (s *sieve) unseen(ctx context.Context, o objectstore.Object, err error) (bo
 
 // versionOf is the version id of a row, "null" for an object from before the bucket had versions.
 func (r *run) versionOf(e *objectstore.ListEntry) []byte {
-	if !r.state.Versions {
+	if !r.versions {
 		return nil
 	}
 	if len(e.VersionID) == 0 {

@@ -2,7 +2,6 @@ package generate
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"stevedore/internal/objectstore"
@@ -45,7 +44,7 @@ func (r *run) walk(ctx context.Context) error {
 		if err := draft.add(kept); err != nil {
 			return err
 		}
-		if draft.data != nil && (draft.data.Rows() >= fileRows || draft.buf.Len() >= fileBytes) {
+		if draft.full() {
 			if err := r.saveWalk(ctx, draft, false); err != nil {
 				return err
 			}
@@ -106,18 +105,15 @@ func (r *run) save(ctx context.Context, s State, files []File) error {
 
 // concerned reports whether a row may have to be listed at all.
 func (r *run) concerned(e *objectstore.ListEntry) bool {
-	return !r.state.Versions || r.job.AllVersions || e.IsLatest && !e.DeleteMarker
+	return !r.versions || r.job.AllVersions || e.IsLatest && !e.DeleteMarker
 }
 
 // query is the question for the first page.
 func (r *run) query() objectstore.ListQuery {
 	return objectstore.ListQuery{
-		Bucket: r.bucket, Prefix: r.filter.prefix, Versions: r.state.Versions, ExpectedBucketOwner: r.job.Generator.ExpectedBucketOwner,
+		Bucket: r.bucket, Prefix: r.filter.prefix, Versions: r.versions, ExpectedBucketOwner: r.job.Generator.ExpectedBucketOwner,
 	}
 }
-
-// errDisordered says that the store does not list keys in byte order.
-var errDisordered = errors.New("the store does not list keys in byte order")
 
 // seen remembers the last rows, at least so many as recent.
 type seen struct{ young, old map[string]struct{} }
