@@ -67,8 +67,8 @@ test-js: ## drive the real binary with the AWS SDK for JavaScript (node 20, npm)
 
 # Not part of test: it takes S3 servers, the first time minutes to build, and root for Ceph's packages.
 test-stores: ## every operation on every S3 server that can be had here (ARGS: -stores NAMES, -update)
-	$(GO) vet -tags stores ./internal/e2e/stores
-	$(GO) test -tags stores -count=1 -timeout 60m ./internal/e2e/stores -args -get $(ARGS)
+	$(GO) vet -race -tags stores ./internal/e2e/stores
+	$(GO) test -race -tags stores -count=1 -timeout 60m ./internal/e2e/stores -args -get $(ARGS)
 
 clean: ## remove what was built
 	rm -rf bin dist

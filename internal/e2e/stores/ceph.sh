@@ -4,7 +4,8 @@
 #
 #   ACCESS=key SECRET=secret KMS=name=base64 ceph.sh DIR S3-ADDRESS MONITOR-ADDRESS
 #
-# It is ready once it accepts the key pair, and ends when it is told to (SIGTERM).
+# It is ready once it accepts the key pair. It ends when it is told to (SIGTERM), or
+# when one of the daemons has ended, whose logs are in DIR/log.
 set -euo pipefail
 dir=$1 s3=$2 monitor=$3
 children=()
@@ -56,16 +57,16 @@ rgw_crypt_s3_kms_encryption_keys = $KMS
 CONF
 export CEPH_CONF=$dir/ceph.conf
 
-# until_ok repeats a command for a minute.
+# until_ok repeats a command for two minutes, as long as the daemons run.
 until_ok() {
-	for _ in $(seq 120); do
-		if timeout 5 "$@" >/dev/null 2>&1; then
-			return
-		fi
+	local deadline=$((SECONDS + 120)) child said
+	until said=$(timeout 10 "$@" 2>&1); do
+		for child in "${children[@]}"; do
+			kill -0 "$child" 2>/dev/null || { echo "a daemon has ended before this succeeded: $*: $said" >&2; exit 1; }
+		done
+		[ "$SECONDS" -lt "$deadline" ] || { echo "never succeeded: $*: $said" >&2; exit 1; }
 		sleep 0.5
 	done
-	echo "never succeeded: $*" >&2
-	exit 1
 }
 
 ceph-authtool --create-keyring all.keyring --gen-key -n mon. --cap mon 'allow *'
@@ -88,9 +89,12 @@ until_ok sh -c 'ceph osd stat | grep -q "1 up"'
 
 ceph auth get-or-create client.rgw.a mon 'allow rw' mgr 'allow rw' osd 'allow rwx' -o rgw/keyring
 # The first command makes the default zone.
-radosgw-admin user create --uid=stevedore --display-name=stevedore --access-key="$ACCESS" --secret="$SECRET"
-radosgw-admin zonegroup placement add --rgw-zonegroup default --placement-id default-placement --storage-class STANDARD_IA
-radosgw-admin zone placement add --rgw-zone default --placement-id default-placement --storage-class STANDARD_IA --data-pool default.rgw.ia.data
+radosgw-admin user create --uid=stevedore --display-name=stevedore --access-key="$ACCESS" --secret="$SECRET" >/dev/null
+radosgw-admin zonegroup placement add --rgw-zonegroup default --placement-id default-placement --storage-class STANDARD_IA >/dev/null
+radosgw-admin zone placement add --rgw-zone default --placement-id default-placement --storage-class STANDARD_IA --data-pool default.rgw.ia.data >/dev/null
 radosgw -n client.rgw.a -f &
 children+=($!)
-wait
+# The end of any one is the end of all. A signal ends the wait, too.
+wait -n
+echo "a daemon of Ceph has ended" >&2
+exit 1

@@ -20,7 +20,7 @@ import (
 var (
 	update = flag.Bool("update", false, "write the results into docs/stores.md")
 	fetch  = flag.Bool("get", false, "build and install servers that are missing: minutes, and root for Ceph's packages")
-	only   = flag.String("stores", "", "names of servers, with commas between them; default all")
+	only   = flag.String("stores", "", "names of servers, with commas between them, which then must be there; default: those that are")
 	match  = flag.String("operation", "", "only the trials of operations with this in their name")
 )
 
@@ -44,7 +44,11 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	binary = filepath.Join(dir, "stevedore")
-	build := exec.Command("go", "build", "-o", binary, "stevedore/cmd/stevedore")
+	args := []string{"build", "-o", binary}
+	if race {
+		args = append(args, "-race")
+	}
+	build := exec.Command("go", append(args, "stevedore/cmd/stevedore")...)
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "build stevedore:", err)
@@ -99,6 +103,11 @@ func TestStores(t *testing.T) {
 	})
 	for _, worse := range before.worse(now) {
 		t.Error(worse)
+	}
+	for _, s := range servers() {
+		if m, ok := now.measured[s.name]; ok && m.version != before.measured[s.name].version {
+			t.Logf("%s is %s, in the document %s", s.name, m.version, before.measured[s.name].version)
+		}
 	}
 	if *update {
 		if err := before.merge(now).write(document); err != nil {

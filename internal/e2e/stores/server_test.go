@@ -3,6 +3,7 @@
 package stores
 
 import (
+	"bytes"
 	"context"
 	"debug/buildinfo"
 	"io"
@@ -11,9 +12,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -30,8 +33,9 @@ const (
 )
 
 const (
-	versitygwModule = "github.com/versity/versitygw/cmd/versitygw@v1.8.0"
-	minioModule     = "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c" // the last
+	versitygwModule = "github.com/versity/versitygw" // in the version of go.mod
+	minioModule     = "github.com/minio/minio"
+	minioVersion    = "v0.0.0-20260212201848-7aac2a2c5b7c" // the last
 )
 
 // Sizes in bytes above which a store that can be told so refuses CopyObject.
@@ -45,45 +49,46 @@ const (
 type server struct {
 	name string
 	// start starts it on a free port, for the time of the test, and tells its
-	// endpoint and version; or skips the test if it cannot be had here.
-	start     func(t *testing.T, dir string) (endpoint, version string)
+	// endpoint and version. If it cannot be had here, cannotHave ends the test.
+	start     func(t *testing.T, dir string) (endpoint, version string, p *process)
 	kmsKey    string // what CopyObject names the one key by
 	copyLimit int    // the size above which it refuses CopyObject, where that could be lowered
+	packaged  bool   // in whatever version this machine has or gets
+}
+
+// cannotHave ends the test of a server: who has named it wants to see it tried.
+func cannotHave(t *testing.T, why string, args ...any) {
+	t.Helper()
+	if *only != "" {
+		t.Fatalf(why, args...)
+	}
+	t.Skipf(why, args...)
 }
 
 // servers are those of the tables, in the order of their columns.
 func servers() []server {
 	return []server{
-		{"devstore", startDevstore, keyARN, devstoreLimit},
-		{"versitygw", startVersitygw, keyARN, versitygwLimit},
-		{"minio", startMinio, "stores", 0},
-		{"ceph", startCeph, keyARN, 0},
-		{"moto", startMoto, keyARN, 0},
+		{name: "devstore", start: startDevstore, kmsKey: keyARN, copyLimit: devstoreLimit},
+		{name: "versitygw", start: startVersitygw, kmsKey: keyARN, copyLimit: versitygwLimit},
+		{name: "minio", start: startMinio, kmsKey: "stores"},
+		{name: "ceph", start: startCeph, kmsKey: keyARN, packaged: true},
+		{name: "moto", start: startMoto, kmsKey: keyARN, packaged: true},
 	}
 }
 
-func startDevstore(t *testing.T, dir string) (endpoint, version string) {
+func startDevstore(t *testing.T, dir string) (endpoint, version string, p *process) {
 	t.Helper()
 	store, err := devstore.Start(t.Context(), devstore.Config{Dir: dir, AccessKey: access, Secret: secret, CopyLimit: devstoreLimit})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { store.Close() })
-	info, err := buildinfo.ReadFile(binary)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, d := range info.Deps {
-		if d.Path == "github.com/versity/versitygw" {
-			version = "versitygw " + d.Version + ", wrapped"
-		}
-	}
-	return store.Endpoint(), version
+	return store.Endpoint(), "versitygw " + requiredVersion(t, versitygwModule) + ", wrapped", nil
 }
 
-func startVersitygw(t *testing.T, dir string) (endpoint, version string) {
+func startVersitygw(t *testing.T, dir string) (endpoint, version string, p *process) {
 	t.Helper()
-	program := goProgram(t, "STEVEDORE_VERSITYGW", versitygwModule)
+	program := goProgram(t, "STEVEDORE_VERSITYGW", versitygwModule+"/cmd/versitygw", requiredVersion(t, versitygwModule))
 	address := freeAddress(t)
 	data, versions, users := filepath.Join(dir, "data"), filepath.Join(dir, "versions"), filepath.Join(dir, "users")
 	for _, d := range []string{data, versions, users} {
@@ -91,100 +96,104 @@ func startVersitygw(t *testing.T, dir string) (endpoint, version string) {
 			t.Fatal(err)
 		}
 	}
-	startProcess(t, cleanEnv(), program, "--port", address, "--access", access, "--secret", secret, "--iam-dir", users, "--keep-alive",
+	p = startProcess(t, cleanEnv(), program, "--port", address, "--access", access, "--secret", secret, "--iam-dir", users, "--keep-alive",
 		"--quiet", "--copy-object-threshold", strconv.Itoa(versitygwLimit), "posix", "--versioning-dir", versions, data)
-	return "http://" + address, moduleVersion(t, program)
+	return "http://" + address, moduleVersion(t, program), p
 }
 
-func startMinio(t *testing.T, dir string) (endpoint, version string) {
+func startMinio(t *testing.T, dir string) (endpoint, version string, p *process) {
 	t.Helper()
-	program := goProgram(t, "STEVEDORE_MINIO", minioModule)
+	program := goProgram(t, "STEVEDORE_MINIO", minioModule, minioVersion)
 	address := freeAddress(t)
 	env := cleanEnv("MINIO_ROOT_USER="+access, "MINIO_ROOT_PASSWORD="+secret, "MINIO_KMS_SECRET_KEY=stores:"+keyBits, "MINIO_BROWSER=off", "MINIO_UPDATE=off")
-	startProcess(t, env, program, "server", "--quiet", "--address", address, dir)
-	return "http://" + address, moduleVersion(t, program)
+	p = startProcess(t, env, program, "server", "--quiet", "--address", address, dir)
+	return "http://" + address, moduleVersion(t, program), p
 }
 
 // startCeph starts a monitor, one OSD and a gateway, without a manager.
-func startCeph(t *testing.T, dir string) (endpoint, version string) {
+func startCeph(t *testing.T, _ string) (endpoint, version string, p *process) {
 	t.Helper()
-	programs := []string{"ceph-mon", "ceph-osd", "radosgw", "radosgw-admin", "ceph", "monmaptool"}
-	if missing(programs) && *fetch {
-		install := exec.CommandContext(t.Context(), "sh", "-c", "apt-get update -qq && apt-get install -y -qq --no-install-recommends ceph-mon ceph-osd radosgw ceph-common")
-		install.Env = cleanEnv("DEBIAN_FRONTEND=noninteractive")
-		if out, err := install.CombinedOutput(); err != nil {
+	if *fetch {
+		if out, err := exec.CommandContext(t.Context(), "../../../.ci/tools", "stores").CombinedOutput(); err != nil {
 			t.Logf("install Ceph: %v\n%s", err, out)
 		}
 	}
-	if missing(programs) {
-		t.Skip("no Ceph: -get installs Debian's packages ceph-mon ceph-osd radosgw ceph-common, as root")
-	}
-	script, err := filepath.Abs("ceph.sh")
+	out, err := exec.CommandContext(t.Context(), "radosgw", "--version").Output()
 	if err != nil {
-		t.Fatal(err)
+		cannotHave(t, "no Ceph, %v: -get installs Debian's packages, as root", err)
 	}
+	version, _, _ = strings.Cut(strings.TrimPrefix(string(out), "ceph version "), " ")
 	address, monitor := freeAddress(t), freeAddress(t)
 	short, err := os.MkdirTemp("", "ceph") //nolint:usetesting // sockets need short paths
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(short) })
-	startProcess(t, cleanEnv("ACCESS="+access, "SECRET="+secret, "KMS="+keyARN+"="+keyBits), "bash", script, short, address, monitor)
-	out, err := exec.CommandContext(t.Context(), "radosgw", "--version").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	version, _, _ = strings.Cut(strings.TrimPrefix(string(out), "ceph version "), " ")
-	return "http://" + address, version
-}
-
-func missing(programs []string) bool {
-	return slices.ContainsFunc(programs, func(p string) bool {
-		_, err := exec.LookPath(p)
-		return err != nil
+	t.Cleanup(func() {
+		if t.Failed() {
+			logs, _ := filepath.Glob(filepath.Join(short, "log", "*.log"))
+			for _, log := range logs {
+				logTail(t, log)
+			}
+		}
+		os.RemoveAll(short)
 	})
+	env := cleanEnv("ACCESS="+access, "SECRET="+secret, "KMS="+keyARN+"="+keyBits)
+	return "http://" + address, version, startProcess(t, env, "bash", "ceph.sh", short, address, monitor)
 }
 
-func startMoto(t *testing.T, _ string) (endpoint, version string) {
+func startMoto(t *testing.T, _ string) (endpoint, version string, p *process) {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "python3", "-c", "import moto, moto.server; print(moto.__version__)").Output()
 	if err != nil {
-		t.Skip("python3 has no moto.server: it comes with the package moto and its extra for servers")
+		cannotHave(t, "python3 has no moto.server: it comes with the package moto and its extra for servers")
 	}
 	host, port, err := net.SplitHostPort(freeAddress(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	startProcess(t, cleanEnv("MOTO_S3_DEFAULT_KEY_BUFFER_SIZE=33554432"), "python3", "-m", "moto.server", "-H", host, "-p", port)
-	return "http://" + net.JoinHostPort(host, port), strings.TrimSpace(string(out))
+	p = startProcess(t, cleanEnv("MOTO_S3_DEFAULT_KEY_BUFFER_SIZE=33554432"), "python3", "-m", "moto.server", "-H", host, "-p", port)
+	return "http://" + net.JoinHostPort(host, port), strings.TrimSpace(string(out)), p
 }
 
 // goProgram finds a program: named by an environment variable, or in the cache,
 // where it is built if that is allowed.
-func goProgram(t *testing.T, variable, module string) string {
+func goProgram(t *testing.T, variable, path, version string) string {
 	t.Helper()
-	if path := os.Getenv(variable); path != "" {
-		return path
+	if program := os.Getenv(variable); program != "" {
+		return program
 	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		t.Fatal(err)
 	}
-	path, at, _ := strings.Cut(module, "@")
-	dir := filepath.Join(cache, "stevedore-stores", at)
+	dir := filepath.Join(cache, "stevedore-stores", version)
 	program := filepath.Join(dir, filepath.Base(path))
 	if _, err := os.Stat(program); err == nil {
 		return program
 	}
 	if !*fetch {
-		t.Skipf("no %s: -get builds it, or %s names it", filepath.Base(path), variable)
+		cannotHave(t, "no %s: -get builds it, or %s names it", filepath.Base(path), variable)
 	}
-	install := exec.CommandContext(t.Context(), "go", "install", module)
+	install := exec.CommandContext(t.Context(), "go", "install", path+"@"+version)
 	install.Env = append(os.Environ(), "GOBIN="+dir, "GOFLAGS=", "CGO_ENABLED=0")
 	if out, err := install.CombinedOutput(); err != nil {
-		t.Skipf("go install %s: %v\n%s", module, err, out)
+		cannotHave(t, "go install %s@%s: %v\n%s", path, version, err, out)
 	}
 	return program
+}
+
+// requiredVersion is the version of a module that stevedore is built with.
+func requiredVersion(t *testing.T, module string) string {
+	t.Helper()
+	info, err := buildinfo.ReadFile(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(info.Deps, func(d *debug.Module) bool { return d.Path == module })
+	if i < 0 {
+		t.Fatalf("stevedore is built without %s", module)
+	}
+	return info.Deps[i].Version
 }
 
 func moduleVersion(t *testing.T, program string) string {
@@ -198,17 +207,30 @@ func moduleVersion(t *testing.T, program string) string {
 
 // leash runs a command that ends with its standard input, and so with this
 // process, however that ends.
-const leash = `"$@" </dev/null & pid=$!; cat >/dev/null; kill "$pid"; wait "$pid"`
+const leash = `exec 3<&0
+"$@" </dev/null 3<&- & pid=$!
+{ cat <&3 >/dev/null; kill "$pid"; } & watch=$!
+wait "$pid"; code=$?
+kill "$watch" 2>/dev/null
+exit $code`
+
+// process is a running server.
+type process struct {
+	ended chan struct{} // closed once it has
+	log   string        // the file of what it prints
+}
 
 // startProcess starts a server for the time of the test.
-func startProcess(t *testing.T, env []string, program string, args ...string) {
+func startProcess(t *testing.T, env []string, program string, args ...string) *process {
 	t.Helper()
-	log, err := os.CreateTemp(t.TempDir(), "log")
+	log, err := os.CreateTemp(t.TempDir(), filepath.Base(program)+"-*.log")
 	if err != nil {
 		t.Fatal(err)
 	}
+	p := &process{ended: make(chan struct{}), log: log.Name()}
 	cmd := exec.Command("sh", append([]string{"-c", leash, "sh", program}, args...)...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = env, log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -216,27 +238,54 @@ func startProcess(t *testing.T, env []string, program string, args ...string) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	go func() {
+		_ = cmd.Wait() // it is killed, or await finds it gone
+		close(p.ended)
+	}()
 	t.Cleanup(func() {
 		_ = stdin.Close()
-		_ = cmd.Wait() // it was killed
-		if t.Failed() {
-			text, _ := os.ReadFile(log.Name())
-			t.Logf("%s printed:\n%s", filepath.Base(program), text[max(0, len(text)-4000):])
+		select {
+		case <-p.ended:
+		case <-time.After(30 * time.Second): // it does not end when it is told to
+			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+			<-p.ended
 		}
 		log.Close()
+		text, err := os.ReadFile(p.log)
+		if err != nil || program == binary && (bytes.Contains(text, []byte("DATA RACE")) || bytes.Contains(text, []byte("panic:"))) {
+			t.Errorf("stevedore raced or panicked, or left no log: %v", err)
+		}
+		if t.Failed() {
+			logTail(t, p.log)
+		}
 	})
+	return p
 }
 
-// await asks until it is answered as it should be.
-func await(t *testing.T, what string, ready func(context.Context) bool) {
+// logTail shows the end of a log.
+func logTail(t *testing.T, path string) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	t.Logf("the end of %s, %v:\n%s", filepath.Base(path), err, text[max(0, len(text)-4000):])
+}
+
+// await asks until it is answered as it should be. It fails the test if the
+// server ends first; nil is a server within this process.
+func (p *process) await(t *testing.T, what string, ready func(context.Context) bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
+	var ended chan struct{}
+	if p != nil {
+		ended = p.ended
+	}
 	for !ready(ctx) {
 		select {
 		case <-tick.C:
+		case <-ended:
+			t.Fatalf("%s has ended before it was ready", what)
 		case <-ctx.Done():
 			t.Fatalf("%s does not get ready", what)
 		}

@@ -76,12 +76,17 @@ func (b *table) set(operation, parameter, store string, c cell) {
 	b.cells[i][store] = c
 }
 
-// worse tells what became worse from b to now.
+// worse tells what became worse from b to now. Of servers that come in whatever
+// version a machine has, only the version in b can be held to it.
 func (b *table) worse(now *table) (list []string) {
+	other := map[string]bool{}
+	for _, s := range servers() {
+		other[s.name] = s.packaged && now.measured[s.name].version != b.measured[s.name].version
+	}
 	for _, i := range now.rows {
 		for store, c := range now.cells[i] {
 			before, known := b.cells[i][store]
-			if known && c.word() != absent && c.worth() < before.worth() {
+			if known && !other[store] && c.word() != absent && c.worth() < before.worth() {
 				list = append(list, fmt.Sprintf("%s: %s %s: %s, and was: %s", store, i.operation, i.parameter, c, before))
 			}
 		}
@@ -269,6 +274,15 @@ func TestTable(t *testing.T) {
 	if list := b.worse(now); len(list) != 1 || !strings.HasPrefix(list[0], "devstore: S3PutObjectCopy plain: ignored") {
 		t.Errorf("%q", list)
 	}
+	now.set("S3PutObjectCopy", "plain", "moto", ignored)
+	if list := b.worse(now); len(list) != 1 {
+		t.Errorf("another version of moto is held to this one: %q", list)
+	}
+	now.measured["moto"] = b.measured["moto"]
+	if list := b.worse(now); len(list) != 2 {
+		t.Errorf("%q", list)
+	}
+	now.set("S3PutObjectCopy", "plain", "moto", works)
 	if m := b.merge(now); m.cells[id{"S3PutObjectCopy", "plain"}]["moto"] != works || len(m.rows) != 1 {
 		t.Errorf("%+v", m)
 	}

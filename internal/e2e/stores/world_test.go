@@ -45,10 +45,10 @@ var buckets = []string{
 	"manifests", "reports", "plain", "versioned", "locked", "target", "lockedtarget", "odd", "oddtarget", "replicated", "replica",
 }
 
-// newWorld starts a store and a stevedore, or skips the test.
+// newWorld starts a store and a stevedore, or ends the test.
 func newWorld(t *testing.T, s server) *world {
 	t.Helper()
-	endpoint, version := s.start(t, t.TempDir())
+	endpoint, version, p := s.start(t, t.TempDir())
 	provider := credentials.NewStaticCredentialsProvider(access, secret, "")
 	lean, err := objectstore.New(objectstore.Config{Endpoint: endpoint, Credentials: provider})
 	if err != nil {
@@ -61,7 +61,7 @@ func newWorld(t *testing.T, s server) *world {
 		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenRequired,
 		ResponseChecksumValidation: aws.ResponseChecksumValidationWhenRequired,
 	})
-	await(t, s.name, func(ctx context.Context) bool {
+	p.await(t, s.name, func(ctx context.Context) bool {
 		out, err := w.s3.ListBuckets(ctx, &s3.ListBucketsInput{})
 		if err == nil && out.Owner != nil {
 			w.owner = aws.ToString(out.Owner.ID)
@@ -76,9 +76,9 @@ func newWorld(t *testing.T, s server) *world {
 	}
 
 	address := freeAddress(t)
-	startProcess(t, cleanEnv("AWS_ENDPOINT_URL_S3="+endpoint, "AWS_ACCESS_KEY_ID="+access, "AWS_SECRET_ACCESS_KEY="+secret, "AWS_REGION=us-east-1"),
+	p = startProcess(t, cleanEnv("AWS_ENDPOINT_URL_S3="+endpoint, "AWS_ACCESS_KEY_ID="+access, "AWS_SECRET_ACCESS_KEY="+secret, "AWS_REGION=us-east-1"),
 		binary, "serve", "--listen", address, "--data-dir", filepath.Join(t.TempDir(), "jobs"))
-	await(t, "stevedore", func(ctx context.Context) bool { return answers(ctx, "http://"+address+"/readyz", http.StatusOK) })
+	p.await(t, "stevedore", func(ctx context.Context) bool { return answers(ctx, "http://"+address+"/readyz", http.StatusOK) })
 	w.control = s3control.New(s3control.Options{Region: "us-east-1", Credentials: provider, EndpointResolverV2: resolver("http://" + address)})
 	return w
 }
