@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"time"
 )
 
@@ -198,14 +197,10 @@ func unescapeURL(text []byte) ([]byte, error) {
 		case '+':
 			c = ' '
 		case '%':
-			if i+2 >= len(text) {
+			if i+2 >= len(text) || digit(text[i+1]) > 15 || digit(text[i+2]) > 15 {
 				return nil, errors.New("read listing: a key is not URL-encoded")
 			}
-			n, err := strconv.ParseUint(string(text[i+1:i+3]), 16, 8)
-			if err != nil {
-				return nil, errors.New("read listing: a key is not URL-encoded")
-			}
-			c = byte(n)
+			c = digit(text[i+1])<<4 | digit(text[i+2])
 			i += 2
 		}
 		out = append(out, c)

@@ -42,12 +42,13 @@ func (s *xmlScanner) child() (local []byte, ok bool) {
 			s.pop()
 			return nil, false
 		}
-		i := bytes.IndexByte(s.doc[s.at:], '<')
-		if i < 0 || s.at+i+1 >= len(s.doc) {
+		if s.at >= len(s.doc) || s.doc[s.at] != '<' { // mostly there is nothing between elements
+			s.at += max(0, bytes.IndexByte(s.doc[s.at:], '<'))
+		}
+		if s.at+1 >= len(s.doc) || s.doc[s.at] != '<' {
 			s.fail(errCutShort)
 			break
 		}
-		s.at += i
 		switch s.doc[s.at+1] {
 		case '/':
 			s.close()
@@ -65,7 +66,7 @@ func (s *xmlScanner) child() (local []byte, ok bool) {
 // start reads the start tag at s.at and returns its local name.
 func (s *xmlScanner) start() (local []byte) {
 	begin := s.at + 1
-	end, colon := begin, begin-1
+	end, colon := begin, begin
 	for end < len(s.doc) && !ends[s.doc[end]] {
 		if s.doc[end] == ':' {
 			colon = end
@@ -76,7 +77,7 @@ func (s *xmlScanner) start() (local []byte) {
 	switch {
 	case end == len(s.doc):
 		s.fail(errCutShort)
-	case colon+1 == end || len(s.open) == maxDepth:
+	case begin == end || len(s.open) == maxDepth:
 		s.fail(errMalformed)
 	case s.doc[end] == '>':
 		s.at++
@@ -84,7 +85,10 @@ func (s *xmlScanner) start() (local []byte) {
 		s.attributes()
 	}
 	s.open = append(s.open, s.doc[begin:end])
-	return s.doc[colon+1 : end]
+	if begin < colon && colon+1 < end {
+		begin = colon + 1
+	}
+	return s.doc[begin:end]
 }
 
 // ends marks what follows the name of an element.
@@ -181,14 +185,27 @@ func (s *xmlScanner) value() []byte {
 		if closed < len(s.doc) && s.doc[closed] == '>' && s.doc[end+1] == '/' && string(s.doc[end+2:closed]) == string(name) {
 			s.at = closed + 1
 			s.pop()
-			text := s.doc[begin:end]
-			if bytes.IndexByte(text, '&') < 0 {
-				return text
-			}
-			return s.unescape(text[:0], text)
+			return s.plain(s.doc[begin:end])
 		}
 	}
 	return s.mixed(s.doc[begin:begin])
+}
+
+// plain is value for nothing but text.
+func (s *xmlScanner) plain(text []byte) []byte {
+	const quote = "&quot;"
+	switch first := bytes.IndexByte(text, '&'); {
+	case first < 0:
+		return text
+	case first == 0 && len(text) > 2*len(quote): // an ETag
+		inner, ok := bytes.CutSuffix(text[len(quote):], []byte(quote))
+		if ok && string(text[:len(quote)]) == quote && bytes.IndexByte(inner, '&') < 0 {
+			text = text[len(quote)-1 : len(text)-len(quote)+1]
+			text[0], text[len(text)-1] = '"', '"'
+			return text
+		}
+	}
+	return s.unescape(text[:0], text)
 }
 
 // mixed is value for a text with other things in it. The text moves together at dst, which the scanner has passed.
@@ -225,14 +242,11 @@ func (s *xmlScanner) unescape(dst, text []byte) []byte {
 		}
 		dst = append(dst, text[:i]...)
 		text = text[i+1:]
-		const longest = 12 // with leading zeros
-		n := bytes.IndexByte(text[:min(len(text), longest)], ';')
-		if n < 0 {
-			s.fail(errMalformed)
-			return nil
+		n, ok := bytes.IndexByte(text, ';'), false
+		if n >= 0 {
+			dst, ok = appendEntity(dst, text[:n])
 		}
-		var ok bool
-		if dst, ok = appendEntity(dst, text[:n]); !ok {
+		if !ok {
 			s.fail(errMalformed)
 			return nil
 		}
@@ -262,13 +276,7 @@ func appendEntity(dst, name []byte) ([]byte, bool) {
 	}
 	var r rune
 	for _, c := range digits {
-		d := rune(99)
-		switch {
-		case c >= '0' && c <= '9':
-			d = rune(c - '0')
-		case c|0x20 >= 'a' && c|0x20 <= 'f':
-			d = rune(c|0x20-'a') + 10
-		}
+		d := rune(digit(c))
 		if d >= base || r > utf8.MaxRune {
 			return dst, false
 		}
@@ -278,4 +286,15 @@ func appendEntity(dst, name []byte) ([]byte, bool) {
 		return dst, false
 	}
 	return utf8.AppendRune(dst, r), true
+}
+
+// digit is the value of a hexadecimal digit, 16 of anything else.
+func digit(c byte) byte {
+	switch {
+	case c >= '0' && c <= '9':
+		return c - '0'
+	case c|0x20 >= 'a' && c|0x20 <= 'f':
+		return c | 0x20 - 'a' + 10
+	}
+	return 16
 }
