@@ -57,6 +57,7 @@ type bucket struct {
 	onPage     func(q objectstore.ListQuery) error // called before each page
 	onHead     func(key string)                    // called before each HEAD
 	pages      int                                 // asked for
+	latency    time.Duration                       // of every page
 	afters     map[string]int                      // how often pages after a key were asked for
 	owner      string                              // who may list; empty: everybody
 	mu         sync.Mutex
@@ -77,6 +78,7 @@ func (b *bucket) order(x, y string) int {
 }
 
 func (b *bucket) ListPage(ctx context.Context, q objectstore.ListQuery, page *objectstore.ListPage) error {
+	time.Sleep(b.latency)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err := ctx.Err(); err != nil {

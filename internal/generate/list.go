@@ -13,9 +13,11 @@ import (
 	"stevedore/internal/objectstore"
 )
 
-// worthSplitting is how many rows a range must have left before another worker takes over half of them: fewer come with
-// the next two pages.
-const worthSplitting = 2000
+// worthSplitting is how many pages a range must have left before another worker takes over half of them.
+const worthSplitting = 2
+
+// incredible is a number of pages that no bucket has: a range that seems to have so many left ends far from its last key.
+const incredible = 1e8
 
 // list lists what is left to list.
 func (r *run) list(ctx context.Context) error {
@@ -262,20 +264,27 @@ func (l *lister) take(ctx context.Context) (*span, error) {
 func (l *lister) choose() (*span, []byte) {
 	for {
 		var best *span
-		most := float64(worthSplitting)
+		var most float64
 		for _, s := range l.spans {
 			if s.at == nil || s.splitting || s.whole || s.rigid {
 				continue
 			}
-			if n := l.letters.left(s.first, s.at, s.until, s.rows); n >= most && (best == nil || n > most || math.IsInf(n, 1) && s.until == nil) {
+			n := l.letters.left(s.first, s.at, s.until, s.rows)
+			if n >= worthSplitting*float64(s.rows) && (n > most || math.IsInf(n, 1) && s.until == nil) {
 				best, most = s, n
 			}
 		}
 		if best == nil {
 			return nil, nil
 		}
-		if middle := l.letters.middle(l.run.filter.prefix, best.at, best.until); middle != nil {
-			return best, middle
+		middle := l.letters.middle
+		if best.until != nil && most > incredible*float64(best.rows) {
+			middle = func(prefix string, lower, upper []byte) []byte {
+				return l.letters.near(prefix, best.first, lower, upper)
+			}
+		}
+		if m := middle(l.run.filter.prefix, best.at, best.until); m != nil {
+			return best, m
 		}
 		best.whole = true
 	}

@@ -114,12 +114,26 @@ func agree(a, b []byte) int {
 // middle returns a key about half-way between two keys that begin with a prefix, nil if it knows none. It is greater than
 // the one and less than the other. Without an upper key it is the next sibling of the lower one right below the prefix.
 func (l *letters) middle(prefix string, lower, upper []byte) []byte {
-	var m []byte
 	if upper == nil {
-		m = sibling(lower, len(prefix))
-	} else {
-		m = l.between(lower, upper)
+		return valid(sibling(lower, len(prefix)), prefix, lower, nil)
 	}
+	return valid(l.between(lower, upper), prefix, lower, upper)
+}
+
+// near returns a key between two others, as middle does, for an upper key that seems to be far behind all keys that there are:
+// it is half-way by the number of bytes that it has in common with the lower one. before is a key shortly before that.
+func (l *letters) near(prefix string, before, lower, upper []byte) []byte {
+	common := agree(lower, upper)
+	if n := (common + agree(before, lower) + 1) / 2; n > common {
+		if m := valid(sibling(lower, n), prefix, lower, upper); m != nil {
+			return m
+		}
+	}
+	return l.middle(prefix, lower, upper)
+}
+
+// valid returns m, or nil if it does not lie between the others or not under the prefix. A nil upper key bounds nothing.
+func valid(m []byte, prefix string, lower, upper []byte) []byte {
 	for len(m) > 0 && !utf8.Valid(m) { // a store may refuse what is no text
 		m = m[:len(m)-1]
 	}
