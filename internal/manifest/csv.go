@@ -71,6 +71,10 @@ func NewPiece(r io.Reader, l Layout, at int64, partial bool, end int64) *CSV {
 	return c
 }
 
+// Until makes the rows that start at end or behind it be of no concern: reading ends before them. It must be
+// called before the first row is read.
+func (c *CSV) Until(end int64) { c.until = end }
+
 // Next reads the next row into row. It returns false at the end and at the first error; see [CSV.Err].
 func (c *CSV) Next(row *Row) bool {
 	for {

@@ -2,11 +2,18 @@ package manifest
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"strconv"
+	"strings"
 	"time"
 )
+
+// maxInventory bounds a manifest.json, in bytes: several hundred thousand files.
+const maxInventory = 64 << 20
 
 // Inventory is the manifest.json of an S3 Inventory report, which names the data files that hold the rows
 // (manifests.md section 3).
@@ -59,3 +66,217 @@ func (inv *Inventory) Encode() ([]byte, error) {
 	}
 	return text.Bytes(), nil
 }
+
+// ReadInventory reads a manifest.json. It does not look at the names of the columns, see
+// [Inventory.Columns]. Members that it does not know are ignored. The error is an [*Error] if the content is bad, and
+// otherwise that of r, wrapped.
+func ReadInventory(r io.Reader) (*Inventory, error) {
+	in := &counter{r: io.LimitReader(r, maxInventory+1)}
+	inv, err := decodeInventory(json.NewDecoder(in))
+	var bad *Error
+	switch {
+	case in.err != nil:
+		return nil, fmt.Errorf("read manifest.json: %w", in.err)
+	case in.size > maxInventory:
+		bad = newError(textFormat, 0, fmt.Sprintf("manifest.json is longer than %d bytes", maxInventory))
+	case err == nil:
+		err = inv.check()
+	}
+	if err != nil && bad == nil {
+		var ok bool
+		if bad, ok = errors.AsType[*Error](err); !ok {
+			bad = notInventory(in.head, err)
+		}
+	}
+	if bad != nil {
+		return nil, bad
+	}
+	return inv, nil
+}
+
+// counter counts the bytes that r yields, and keeps its first bytes and its error.
+type counter struct {
+	r    io.Reader
+	size int64
+	head []byte
+	err  error // other than io.EOF
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.size += int64(n)
+	if most := 512 - len(c.head); most > 0 {
+		c.head = append(c.head, p[:min(n, most)]...)
+	}
+	if err != nil && err != io.EOF { //nolint:errorlint // an io.Reader returns io.EOF itself
+		c.err = err
+	}
+	return n, err
+}
+
+// decodeInventory reads the one JSON value there is, file by file.
+func decodeInventory(d *json.Decoder) (*Inventory, error) {
+	inv := &Inventory{}
+	if err := open(d, '{'); err != nil {
+		return nil, err
+	}
+	listed := false
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return nil, err
+		}
+		var to any
+		switch name {
+		case "sourceBucket":
+			to = &inv.SourceBucket
+		case "destinationBucket":
+			to = &inv.DestinationBucket
+		case "version":
+			to = &inv.Version
+		case "creationTimestamp":
+			to = &inv.CreationTimestamp
+		case "fileFormat":
+			to = &inv.FileFormat
+		case "fileSchema":
+			to = &inv.FileSchema
+		case "files":
+			if listed {
+				return nil, newError(textFormat, 0, "manifest.json: files is there twice")
+			}
+			listed = true
+			if inv.Files, err = decodeFiles(d); err != nil {
+				return nil, err
+			}
+			continue
+		default:
+			to = new(json.RawMessage)
+		}
+		if err := d.Decode(to); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	if _, err := d.Token(); err != nil { // the closing brace
+		return nil, err
+	}
+	if _, err := d.Token(); err != io.EOF { //nolint:errorlint // as documented
+		return nil, errors.New("there is more behind its end")
+	}
+	if !listed {
+		return nil, newError(textContent, 0, "manifest.json: files is missing")
+	}
+	return inv, nil
+}
+
+func decodeFiles(d *json.Decoder) ([]DataFile, error) {
+	var files []DataFile
+	if err := open(d, '['); err != nil {
+		return nil, fmt.Errorf("files: %w", err)
+	}
+	for d.More() {
+		var f DataFile
+		if err := d.Decode(&f); err != nil {
+			return nil, fmt.Errorf("file %d: %w", len(files)+1, err)
+		}
+		files = append(files, f)
+	}
+	_, err := d.Token() // the closing bracket
+	return files, err
+}
+
+// open reads the delimiter that a value starts with.
+func open(d *json.Decoder, want json.Delim) error {
+	token, err := d.Token()
+	if err != nil {
+		return err
+	}
+	if token != want {
+		return fmt.Errorf("want %s", want)
+	}
+	return nil
+}
+
+// notInventory is the error of a manifest.json that starts with head and is none because of err.
+func notInventory(head []byte, err error) *Error {
+	const csv = "; if it is a list of objects, its format is S3BatchOperations_CSV_20180820"
+	kind := foreign(head)
+	start := bytes.TrimSpace(bytes.TrimPrefix(head, []byte(bom)))
+	switch {
+	case bytes.HasPrefix(head, []byte(bom)):
+		kind = "it starts with a byte order mark; save it as UTF-8 without BOM"
+	case len(start) == 0:
+		kind = "it is empty"
+	case bytes.HasPrefix(head, []byte("\x1f\x8b")), bytes.HasPrefix(head, []byte("PAR1")), bytes.HasPrefix(head, []byte("ORC")):
+		kind = "it is a data file; give the manifest.json of the inventory instead"
+	case kind == "", start[0] == '{':
+		kind = ascii(strings.TrimPrefix(err.Error(), "json: "))
+		if start[0] != '{' {
+			kind = "it is no JSON object" + csv
+		}
+	}
+	if e, ok := errors.AsType[*json.SyntaxError](err); ok && start[0] == '{' {
+		kind = fmt.Sprintf("byte %d: %s", e.Offset, ascii(e.Error()))
+	}
+	return newError(textFormat, 0, "manifest.json: "+kind)
+}
+
+// check says what is wrong with an inventory that is well-formed, and puts its sums into lower case.
+func (inv *Inventory) check() error {
+	bad := func(format string, args ...any) error {
+		return newError(textContent, 0, "manifest.json: "+fmt.Sprintf(format, args...))
+	}
+	switch {
+	case inv.Format() == "":
+		return bad("fileFormat is %s; want CSV, ORC or Parquet", quote([]byte(inv.FileFormat)))
+	case inv.Destination() == "":
+		return bad("destinationBucket is %s; want the ARN of a bucket", quote([]byte(inv.DestinationBucket)))
+	}
+	seen := make(map[string]bool, len(inv.Files))
+	for i := range inv.Files {
+		f := &inv.Files[i]
+		sum, err := hex.DecodeString(f.MD5)
+		switch {
+		case f.Key == "":
+			return bad("file %d has no key", i+1)
+		case f.Size < 0:
+			return bad("file %d has the size %d", i+1, f.Size)
+		case err != nil, len(sum) != 0 && len(sum) != 16:
+			return bad("file %d has the MD5checksum %s; want 32 hexadecimal digits", i+1, quote([]byte(f.MD5)))
+		case seen[f.Key]:
+			return bad("file %d, %s, is listed twice", i+1, ascii(f.Key))
+		}
+		seen[f.Key] = true
+		f.MD5 = strings.ToLower(f.MD5)
+	}
+	return nil
+}
+
+// Format returns FileFormat as one of the constants, whatever its case; "" if it is none of them.
+func (inv *Inventory) Format() string {
+	for _, format := range []string{FormatCSV, FormatParquet, FormatORC} {
+		if strings.EqualFold(strings.TrimSpace(inv.FileFormat), format) {
+			return format
+		}
+	}
+	return ""
+}
+
+// Destination returns the name of the bucket that holds the data files, which DestinationBucket may
+// also give as it is; "" if that is no name.
+func (inv *Inventory) Destination() string {
+	name := strings.TrimSpace(inv.DestinationBucket)
+	if strings.HasPrefix(name, "arn:") {
+		parts := strings.SplitN(name, ":", 6)
+		if len(parts) < 6 || parts[2] != "s3" {
+			return ""
+		}
+		name = parts[5]
+	}
+	if strings.ContainsAny(name, "/: ") {
+		return ""
+	}
+	return name
+}
+
+// Columns returns the names of the columns of CSV files. Parquet and ORC files name their own.
+func (inv *Inventory) Columns() []string { return strings.Split(inv.FileSchema, ",") }

@@ -29,7 +29,7 @@ func Failure(ctx context.Context, err error) error {
 	case objectstore.PreconditionFailed(err):
 		return failed(job.CodeManifestChanged, "The manifest was changed while it was read. Create the job again with the manifest's present ETag.", err)
 	case objectstore.NotFound(err):
-		return failed(job.CodeManifestNotFound, "The manifest does not exist: "+err.Error(), err)
+		return failed(job.CodeManifestNotFound, "The manifest, or a file of it, does not exist: "+err.Error(), err)
 	case objectstore.AccessDenied(err):
 		return failed(job.CodeManifestForbidden, "Reading the manifest is forbidden: AccessDenied", err)
 	case refused(err):

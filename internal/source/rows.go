@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"fmt"
 	"io"
 
 	"stevedore/internal/manifest"
@@ -9,13 +10,15 @@ import (
 
 // Rows are the rows of an opened file. They are not safe for concurrent use.
 type Rows struct {
-	ctx  context.Context //nolint:containedctx // of the reading, as objectstore's Open has it
-	rows manifest.Rows
-	body io.Closer
-	file File
-	from manifest.Position
-	etag string
-	read int64 // rows returned
+	ctx    context.Context //nolint:containedctx // of the reading, as objectstore's Open has it
+	rows   manifest.Rows
+	cancel context.CancelFunc // of requests, so that Close has not to wait for them
+	closer io.Closer
+	file   File
+	from   manifest.Position
+	etag   string
+	read   int64 // rows returned
+	total  int64 // rows of the file; -1 if not known
 }
 
 var _ manifest.Rows = (*Rows)(nil)
@@ -38,10 +41,14 @@ func (r *Rows) Fill(b *manifest.Batch, limit int) int {
 
 // Err returns what ended the reading: nil at the end, and otherwise an error of [Failure].
 func (r *Rows) Err() error {
-	if err := r.rows.Err(); err != nil {
-		return Failure(r.ctx, err)
+	err := r.rows.Err()
+	switch {
+	case err == nil:
+		return nil
+	case r.file.inventory:
+		err = in(r.file, err)
 	}
-	return nil
+	return Failure(r.ctx, err)
 }
 
 // Position returns where the rows after the last one returned start.
@@ -49,7 +56,7 @@ func (r *Rows) Position() manifest.Position { return r.rows.Position() }
 
 // Lines returns the number of lines that a [Source.Piece] has passed, empty ones included; 0 for what is no text.
 func (r *Rows) Lines() int64 {
-	if text, ok := r.rows.(interface{ Lines() int64 }); ok {
+	if text, ok := r.rows.(*manifest.CSV); ok {
 		return text.Lines()
 	}
 	return 0
@@ -58,15 +65,36 @@ func (r *Rows) Lines() int64 {
 // ETag returns the ETag of the file, which pins it for later calls of [Source.Open].
 func (r *Rows) ETag() string { return r.etag }
 
+// Notes says what leniency has put up with in the rows read.
+func (r *Rows) Notes() manifest.Notes {
+	if text, ok := r.rows.(*manifest.CSV); ok {
+		return text.Notes()
+	}
+	return manifest.Notes{}
+}
+
 // Estimate returns about how many rows the whole file has, as far as the rows read tell; 0 if there
 // were none.
 func (r *Rows) Estimate() int64 {
+	if r.total >= 0 {
+		return r.total
+	}
 	bytes := r.Position().Offset - r.from.Offset
 	if bytes <= 0 {
 		return 0
 	}
-	return int64(float64(r.file.Size) / float64(bytes) * float64(r.read))
+	size := float64(r.file.Size)
+	if r.file.Kind != Text {
+		size *= expansion
+	}
+	return int64(size / float64(bytes) * float64(r.read))
 }
 
 // Close ends the reading.
-func (r *Rows) Close() error { return r.body.Close() }
+func (r *Rows) Close() error {
+	r.cancel()
+	if err := r.closer.Close(); err != nil {
+		return fmt.Errorf("close manifest: %w", err)
+	}
+	return nil
+}

@@ -10,13 +10,16 @@
 package source
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 
 	"stevedore/internal/job"
 	"stevedore/internal/manifest"
+	"stevedore/internal/manifest/gunzip"
 	"stevedore/internal/objectstore"
 )
 
@@ -36,8 +39,12 @@ type Spec struct {
 	// Size is the size of Object in bytes if an earlier Locate has found and pinned it. The store
 	// is then not asked whether it is still there; reading it will tell. 0 if it was not found yet.
 	Size int64
-	// Lenient is whether to put up with what S3 Batch Operations refuses but nobody can misread.
+	// Lenient is whether to put up with what S3 Batch Operations refuses but nobody can misread: see
+	// [manifest.Layout], and compressed CSV manifests. Inventories are never read leniently.
 	Lenient bool
+	// Index remembers where gzip files can be entered in the middle; nil if nothing does, which makes
+	// [Source.Open] slower.
+	Index *gunzip.Index
 }
 
 // SpecOf returns the Spec of the manifest that a job names.
@@ -64,9 +71,11 @@ const (
 // File is one file of a list.
 type File struct {
 	Object objectstore.Object // with the ETag if the file is pinned already
-	Size   int64              // stored bytes; -1 if not known yet
+	Size   int64              // stored bytes
 	MD5    string             // of the stored bytes, lower-case hex; empty if not known
 	Kind   Kind
+
+	inventory bool // errors name it
 }
 
 // Source is a list that was found. It holds no connection, and any number of goroutines may open
@@ -75,10 +84,15 @@ type Source struct {
 	Object objectstore.Object // the manifest object, pinned
 	Size   int64              // its bytes
 	Files  []File             // in the order of their rows
-	Layout manifest.Layout    // the columns of text files
+	Layout manifest.Layout    // of the rows; columnar files have columns of their own, but the same cells
 
 	objects Objects
+	index   *gunzip.Index
+	notes   manifest.Notes
 }
+
+// Notes says what leniency has put up with so far; the rest is in [Rows.Notes].
+func (s *Source) Notes() manifest.Notes { return s.notes }
 
 // Locate finds what spec names: it compares the ETag of the manifest object with the one asked for and,
 // for an inventory, reads its manifest.json. Errors are those of [Failure].
@@ -91,18 +105,48 @@ func Locate(ctx context.Context, objects Objects, spec Spec) (*Source, error) {
 }
 
 func locate(ctx context.Context, objects Objects, spec Spec) (*Source, error) {
-	s := &Source{Object: spec.Object, Size: spec.Size, objects: objects}
+	s := &Source{Object: spec.Object, Size: spec.Size, objects: objects, index: spec.Index}
 	var err error
-	if s.Layout, err = manifest.NewLayout(spec.Fields); err != nil {
-		return nil, err
+	if spec.Format == job.ManifestCSV {
+		if s.Layout, err = manifest.NewLayout(spec.Fields); err != nil {
+			return nil, err
+		}
+		s.Layout.Lenient = spec.Lenient
 	}
 	if spec.Size == 0 {
 		if err := s.pin(ctx, spec); err != nil {
 			return nil, err
 		}
 	}
+	if spec.Format != job.ManifestCSV {
+		return s, s.inventory(ctx)
+	}
 	s.Files = []File{{Object: s.Object, Size: s.Size}}
-	return s, nil
+	if spec.Lenient {
+		err = s.sniff(ctx)
+	}
+	return s, err
+}
+
+// sniff finds out whether the manifest is compressed.
+func (s *Source) sniff(ctx context.Context) error {
+	var magic [4]byte
+	body, _, err := s.objects.Open(ctx, s.Object, 0, int64(len(magic)))
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	n, err := io.ReadFull(body, magic[:])
+	if err != nil && !errors.Is(err, io.EOF) && int64(n) < s.Size {
+		return err
+	}
+	switch {
+	case bytes.HasPrefix(magic[:], []byte("\x1f\x8b")):
+		s.Files[0].Kind, s.notes.Compression = Gzip, "gzip"
+	case bytes.HasPrefix(magic[:], []byte("\x28\xb5\x2f\xfd")):
+		s.Files[0].Kind, s.notes.Compression = Zstd, "zstd"
+	}
+	return nil
 }
 
 // pin finds the manifest object and notes which one exactly all reads are to see.
@@ -128,54 +172,4 @@ func (s *Source) pin(ctx context.Context, spec Spec) error {
 // bare is an ETag as users and stores give it, without quotes and weakness.
 func bare(etag string) string {
 	return strings.Trim(strings.TrimPrefix(strings.TrimSpace(etag), "W/"), `"`)
-}
-
-// Splittable reports whether [Source.Piece] can read the file in pieces.
-func (s *Source) Splittable(file int) bool { return s.Files[file].Kind == Text }
-
-// Open reads the rows of a file from one position on, up to but not including those that start at end or
-// behind it; a zero end means that of the file. Both must be positions where a row starts. pin is
-// the ETag that the file had when it was opened first; empty the first time.
-//
-// A file that is read from its beginning to its end is compared with the size and the MD5 that the
-// manifest gives, once its last row was returned. Errors are those of [Failure]. ctx bounds the reading too.
-func (s *Source) Open(ctx context.Context, file int, pin string, from, end manifest.Position) (*Rows, error) {
-	f := s.Files[file]
-	if pin != "" {
-		f.Object.ETag = pin
-	}
-	r := &Rows{ctx: ctx, file: f, from: from, etag: f.Object.ETag}
-	body := io.NopCloser(strings.NewReader("")) // behind the last byte there is nothing to ask for
-	if from.Offset < f.Size {
-		length := int64(-1)
-		if end.Offset > 0 {
-			length = end.Offset - from.Offset
-		}
-		var (
-			info objectstore.Info
-			err  error
-		)
-		if body, info, err = s.objects.Open(ctx, f.Object, from.Offset, length); err != nil {
-			return nil, Failure(ctx, err)
-		}
-		r.etag = info.ETag
-	}
-	r.body, r.rows = body, manifest.NewCSV(body, s.Layout, from)
-	return r, nil
-}
-
-// Piece reads the rows of a splittable file that start in the bytes from (included) to end (not included),
-// which may be any: a row that starts before from belongs to the piece before. Lines are counted
-// from 1 at the first row start of the piece, empty lines included; see [manifest.Error.Move] for errors.
-func (s *Source) Piece(ctx context.Context, file int, from, end int64) (*Rows, error) {
-	f := s.Files[file]
-	r := &Rows{ctx: ctx, file: f, from: manifest.Position{Offset: from}, etag: f.Object.ETag}
-	before := max(0, from-1) // if that is a line end, a row starts at from
-	body, info, err := s.objects.Open(ctx, f.Object, before, -1)
-	if err != nil {
-		return nil, Failure(ctx, err)
-	}
-	r.body, r.etag = body, info.ETag
-	r.rows = manifest.NewPiece(body, s.Layout, before, from > 0, end)
-	return r, nil
 }

@@ -27,8 +27,7 @@ func (s store) find(o objectstore.Object) ([]byte, objectstore.Info, error) {
 	if !ok {
 		return nil, objectstore.Info{}, &objectstore.Error{Op: "GetObject", Status: 404, Code: "NoSuchKey"}
 	}
-	sum := md5.Sum(content)
-	info := objectstore.Info{Size: int64(len(content)), ETag: hex.EncodeToString(sum[:])}
+	info := objectstore.Info{Size: int64(len(content)), ETag: sum(content)}
 	if o.ETag != "" && o.ETag != info.ETag {
 		return nil, info, &objectstore.Error{Op: "GetObject", Status: 412, Code: "PreconditionFailed"}
 	}
@@ -53,8 +52,11 @@ func (s store) Open(_ context.Context, o objectstore.Object, offset, length int6
 }
 
 // etag returns the ETag of an object of s.
-func (s store) etag(key string) string {
-	sum := md5.Sum(s["b/"+key])
+func (s store) etag(key string) string { return sum(s["b/"+key]) }
+
+// sum returns the MD5 of content.
+func sum(content []byte) string {
+	sum := md5.Sum(content)
 	return hex.EncodeToString(sum[:])
 }
 
