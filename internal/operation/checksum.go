@@ -7,10 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
-	"io"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -29,17 +26,6 @@ type checksum struct {
 	kind      job.ChecksumType
 	free      sync.Pool // of *summer
 }
-
-// summer is what summing up one object takes.
-type summer struct {
-	hash  hash.Hash // of the object, or of a part
-	outer hash.Hash // of the parts' checksums
-	buf   []byte
-	sum   []byte
-}
-
-// blockBytes is how much of an object is in memory.
-const blockBytes = 256 << 10
 
 func newChecksum(p *job.S3ComputeObjectChecksum, env Env) Operation {
 	o := &checksum{
@@ -95,119 +81,39 @@ func (o *checksum) full(ctx context.Context, object objectstore.Object, w *summe
 }
 
 // composite leaves the checksum of the checksums of an object's parts in w.sum.
-// The object is read once, in one piece; only the sizes of its parts are asked for
-// one by one. All of it is about the version and the ETag that came first.
+// The object is read once, in one piece, after the sizes of its parts were asked
+// for: a stream that is open takes a place among the requests that may be in
+// flight. All of it is about the version and the ETag that came first.
 func (o *checksum) composite(ctx context.Context, object objectstore.Object, w *summer, s *Scratch) (etag string, err error) {
-	first, err := o.part(ctx, object, 1, s)
+	sizes, err := o.parts(ctx, &object, s)
 	if err != nil {
 		return "", err
-	}
-	object.ETag, object.VersionID = first.etag, cmp.Or(object.VersionID, first.version)
-	if n := partsOf(first.etag); first.parts == 0 && n > 1 {
-		return "", objectError(object, http.StatusNotImplemented, "NotImplemented", fmt.Sprintf("the store does not tell the sizes of the object's %d parts", n))
 	}
 	body, info, err := o.env.Objects.Open(ctx, object, 0, -1)
 	if err != nil {
 		return "", err
 	}
 	defer body.Close()
-	w.outer.Reset()
-	left, size := info.Size, first.size
-	for n := 1; ; {
+	left := info.Size
+	for _, size := range sizes {
 		if left -= size; left < 0 {
 			break
 		}
+	}
+	if left != 0 {
+		return "", objectError(object, http.StatusNotImplemented, "NotImplemented", "the sizes of the parts that the store tells do not make up the object's")
+	}
+	w.outer.Reset()
+	for _, size := range sizes {
 		w.hash.Reset()
 		if err := w.read(body, size); err != nil {
 			return "", err
 		}
 		w.sum = w.hash.Sum(w.sum[:0])
 		w.outer.Write(w.sum)
-		if n++; n > first.parts {
-			break
-		}
-		next, err := o.part(ctx, object, n, s)
-		if err != nil {
-			return "", err
-		}
-		if next.etag != first.etag { // a store that ignores If-Match
-			return "", objectError(object, http.StatusPreconditionFailed, "PreconditionFailed", "the object was overwritten while it was read")
-		}
-		size = next.size
-	}
-	if left != 0 {
-		return "", objectError(object, http.StatusNotImplemented, "NotImplemented", "the sizes of the parts that the store tells do not make up the object's")
 	}
 	w.sum = w.outer.Sum(w.sum[:0])
 	return info.ETag, nil
-}
-
-// read sums up size bytes of r.
-func (w *summer) read(r io.Reader, size int64) error {
-	for size > 0 {
-		n, err := r.Read(w.buf[:min(int64(len(w.buf)), size)])
-		w.hash.Write(w.buf[:n])
-		if size -= int64(n); err != nil && size > 0 {
-			if err == io.EOF {
-				err = io.ErrUnexpectedEOF
-			}
-			return err
-		}
-	}
-	return nil
-}
-
-// partHead is what HEAD ?partNumber tells.
-type partHead struct {
-	size          int64 // of the part
-	parts         int   // of the object; 0: it was put in one piece, or the store does not tell
-	etag, version string
-}
-
-func (o *checksum) part(ctx context.Context, object objectstore.Object, number int, s *Scratch) (partHead, error) {
-	s.req = objectstore.Request{
-		Method: http.MethodHead, Bucket: object.Bucket, Key: []byte(object.Key), VersionID: []byte(object.VersionID),
-		Query: "partNumber=" + strconv.Itoa(number), KeepHeader: true,
-	}
-	s.headers = s.headers[:0]
-	if object.ETag != "" {
-		s.headers = append(s.headers, objectstore.Header{Name: "if-match", Value: `"` + object.ETag + `"`})
-	}
-	s.req.Headers = s.headers
-	r := &s.res
-	if o.env.Client.Do(ctx, &s.req, r); r.Interrupted() {
-		return partHead{}, &interrupted{r.Err}
-	}
-	if !r.OK() {
-		return partHead{}, &objectstore.Error{
-			Op: "HeadObject", Bucket: object.Bucket, Key: object.Key, Status: r.Status, Code: r.Code, Message: r.Message, Err: r.Err, Attempts: r.Attempts,
-		}
-	}
-	var h partHead
-	var err error
-	for _, header := range r.Header {
-		switch header.Name {
-		case "content-length":
-			h.size, err = strconv.ParseInt(header.Value, 10, 64)
-		case "x-amz-mp-parts-count":
-			h.parts, _ = strconv.Atoi(header.Value)
-		case "etag":
-			h.etag = strings.Trim(strings.TrimPrefix(header.Value, "W/"), `"`)
-		case "x-amz-version-id":
-			h.version = header.Value
-		}
-	}
-	if err != nil || h.size < 0 {
-		return partHead{}, objectError(object, http.StatusNotImplemented, "NotImplemented", "the store does not tell the size of a part")
-	}
-	return h, nil
-}
-
-// partsOf is the number of parts that an ETag tells of, 0 if it tells nothing.
-func partsOf(etag string) int {
-	_, count, _ := strings.Cut(etag, "-")
-	n, _ := strconv.Atoi(count)
-	return n
 }
 
 // objectError is an error that is not the store's but about it.

@@ -230,7 +230,7 @@ func TestChecksumFailures(t *testing.T) {
 		"Internal server error, please retry: InternalError: Internal Server Error", "500", 3)
 	// A store that knows nothing of parts, or does not look at If-Match.
 	check("parts unknown", composite, heads(every, objectstoretest.Answer(200, "sixsix").With("ETag", `"x-2"`).With("Content-Length", "6")),
-		"NotImplemented: the store does not tell the sizes of the object's 2 parts", "501", 1)
+		"NotImplemented: the store tells the sizes of the object's 2 parts neither by HEAD with partNumber nor by GetObjectAttributes", "501", 1)
 	check("sizes wrong", composite, heads(objectstoretest.Match{Skip: 1}, objectstoretest.Answer(200, "").
 		With("ETag", `"`+etagOf("one", "two")+`"`).With("Content-Length", "2").With("X-Amz-Mp-Parts-Count", "2")),
 		"NotImplemented: the sizes of the parts that the store tells do not make up the object's", "501", 1)

@@ -34,44 +34,56 @@ func (x *transfer) stream(ctx context.Context, memory *semaphore.Weighted) (part
 	if err := x.look(ctx); err != nil {
 		return 0, err
 	}
-	body, info, err := x.env.Objects.Open(ctx, x.from, 0, -1)
-	if err != nil {
-		return 0, err
-	}
-	defer body.Close()
-	if info.Size != x.head.Size {
-		return 0, x.refusal(http.StatusPreconditionFailed, "PreconditionFailed", "The source was changed while it was copied.")
-	}
 	proof := newProof(&x.head)
-	source := io.TeeReader(body, proof)
 	size := partSize(x.head.Size, cmp.Or(x.env.PartSize, streamPart))
 	if x.head.Size <= size {
-		return 0, x.put(ctx, source, proof, memory)
+		return 0, x.put(ctx, proof, memory)
 	}
-	return x.sendParts(ctx, source, proof, size, memory)
+	return x.sendParts(ctx, proof, size, memory)
 }
 
-// fill takes the next n bytes of the source into memory. free gives the memory back.
-func fill(ctx context.Context, source io.Reader, n int64, memory *semaphore.Weighted) (part []byte, free func(), err error) {
+// fill takes n bytes of the source from offset on into memory. free gives the
+// memory back. Every part is a GET of its own: one that waits while parts are
+// written would keep a place among the requests that they may need themselves.
+func (x *transfer) fill(ctx context.Context, offset, n int64, memory *semaphore.Weighted) (part []byte, free func(), err error) {
 	weight := min(n, streamMemory)
 	if err := memory.Acquire(ctx, weight); err != nil {
 		return nil, nil, err
 	}
-	part = make([]byte, n)
-	if _, err := io.ReadFull(source, part); err != nil {
+	if part, err = x.read(ctx, offset, n); err != nil {
 		memory.Release(weight)
 		return nil, nil, err
 	}
 	return part, func() { memory.Release(weight) }, nil
 }
 
+// read reads n bytes of the source, which is still the one that was looked at.
+func (x *transfer) read(ctx context.Context, offset, n int64) ([]byte, error) {
+	length := n
+	if n == x.head.Size {
+		length = -1 // no range for all of it, or for nothing
+	}
+	body, info, err := x.env.Objects.Open(ctx, x.from, offset, length)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	if info.Size != x.head.Size {
+		return nil, x.refusal(http.StatusPreconditionFailed, "PreconditionFailed", "The source was changed while it was copied.")
+	}
+	part := make([]byte, n)
+	_, err = io.ReadFull(body, part)
+	return part, err
+}
+
 // put writes an object with one request.
-func (x *transfer) put(ctx context.Context, source io.Reader, proof *proof, memory *semaphore.Weighted) error {
-	part, free, err := fill(ctx, source, x.head.Size, memory)
+func (x *transfer) put(ctx context.Context, proof *proof, memory *semaphore.Weighted) error {
+	part, free, err := x.fill(ctx, 0, x.head.Size, memory)
 	if err != nil {
 		return err
 	}
 	defer free()
+	proof.Write(part)
 	if err := proof.check(x); err != nil {
 		return err
 	}
@@ -87,7 +99,7 @@ func (x *transfer) put(ctx context.Context, source io.Reader, proof *proof, memo
 }
 
 // sendParts writes an object in parts, while the next are being read.
-func (x *transfer) sendParts(ctx context.Context, source io.Reader, proof *proof, size int64, memory *semaphore.Weighted) (parts int, err error) {
+func (x *transfer) sendParts(ctx context.Context, proof *proof, size int64, memory *semaphore.Weighted) (parts int, err error) {
 	algorithm, _ := x.recipe.checksumOf(&x.head)
 	create, complete := checksumHeaders(algorithm)
 	upload, err := objectstore.CreateMultipart(ctx, x.client, x.to, append(create, x.headers...)...)
@@ -105,11 +117,13 @@ func (x *transfer) sendParts(ctx context.Context, source io.Reader, proof *proof
 	group.SetLimit(sideBySide)
 	var unread error
 	for i := range parts {
-		part, free, err := fill(working, source, min(size, x.head.Size-int64(i)*size), memory)
+		offset := int64(i) * size
+		part, free, err := x.fill(working, offset, min(size, x.head.Size-offset), memory)
 		if err != nil {
 			unread = err
 			break
 		}
+		proof.Write(part)
 		group.Go(func() error {
 			defer free()
 			var err error

@@ -363,7 +363,7 @@ func TestFaultsBetweenStores(t *testing.T) {
 			same(t, source, made)
 		}
 	}
-	check(long, "GetObject", objectstoretest.CutBody(12), 1, 200, "")
+	check(long, "GetObject", objectstoretest.CutBody(3), 1, 200, "")
 	check(long, "GetObject", objectstoretest.Garble(), 1, 412, "PreconditionFailed")
 	check(long, "GetObject", objectstoretest.Status(403, "InvalidObjectState"), 0, 403, "InvalidObjectState")
 	check(long, "HeadObject", objectstoretest.Status(404, ""), 0, 404, "NoSuchKey")
