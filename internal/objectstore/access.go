@@ -109,8 +109,9 @@ func matches(pattern, name string) bool {
 }
 
 // Limited returns an Access to the same stores for the tasks of one job: it keeps to the limits of l, and what its Open,
-// Head and Versioning ask waits for its turn as the requests of Do. A stream that is being read takes no place: it never
-// keeps another request waiting.
+// Head and Versioning ask waits for its turn as the requests of Do. So does a stream of its Open: it has a place among the
+// requests in flight until its last byte was read, or it is closed. Whoever reads one must not wait for another request
+// meanwhile: there may be room for one only.
 func (a *Access) Limited(l *Limiter) *Access {
 	limited := *a
 	limited.limiter = l
@@ -153,13 +154,9 @@ func (a *Access) Head(ctx context.Context, o Object) (info Info, err error) {
 	return info, err
 }
 
-// Open is [Store.Open].
-func (a *Access) Open(ctx context.Context, o Object, offset, length int64) (r io.ReadCloser, info Info, err error) {
-	err = a.ask(ctx, o.Bucket, func(s *Store) (err error) {
-		r, info, err = s.Open(ctx, o, offset, length)
-		return err
-	})
-	return r, info, err
+// Open is [Store.Open]. With limits the stream counts among the requests in flight, see [Access.Limited].
+func (a *Access) Open(ctx context.Context, o Object, offset, length int64) (io.ReadCloser, Info, error) {
+	return a.For(o.Bucket).open(ctx, o, offset, length, a.limiter)
 }
 
 // Put is [Store.Put].

@@ -36,12 +36,17 @@ func (s *Store) Do(ctx context.Context, req *Request, res *Result) { s.do(ctx, r
 
 // do is Do within limits, if there are any.
 func (s *Store) do(ctx context.Context, req *Request, res *Result, limits *Limiter) {
+	x := s.scratch.Get().(*exchange) //nolint:errcheck // nothing else is put in
+	defer s.release(x)
+	s.persist(ctx, x, req, res, limits)
+}
+
+// persist makes the attempts of req. If one leaves the body of its answer unread, it keeps its place: see [Store.download].
+func (s *Store) persist(ctx context.Context, x *exchange, req *Request, res *Result, limits *Limiter) {
 	res.reset()
 	if !res.check(req) {
 		return
 	}
-	x := s.scratch.Get().(*exchange) //nolint:errcheck // nothing else is put in
-	defer s.release(x)
 	x.target, x.path = appendTarget(x.target[:0], req, s.endpoint.inHost(req.Bucket))
 	x.name, x.host = s.hostOf(x, req)
 	var err error
@@ -59,6 +64,9 @@ func (s *Store) do(ctx context.Context, req *Request, res *Result, limits *Limit
 		res.Attempts++
 		started := time.Now()
 		next := s.attempt(ctx, x, req, res)
+		if x.unread != nil {
+			return
+		}
 		s.dismiss(x, limits, signOf(res.Status, res.Code))
 		if next == final || res.interrupted || res.Attempts >= s.cfg.MaxAttempts {
 			return
@@ -87,10 +95,11 @@ type exchange struct {
 	sign       authorizer
 	answer     fasthttp.Response
 	retryAfter time.Duration
-	doubt      bool // it was sent, and no answer said that it had no effect
-	turn       turn // at the store's gate
-	own        turn // at that of the job's limits
-	limited    bool // own was used
+	doubt      bool  // it was sent, and no answer said that it had no effect
+	turn       turn  // at the store's gate
+	own        turn  // at that of the job's limits
+	limited    bool  // own was used
+	unread     *conn // it has a body that a stream is to read; nil: it has been read
 }
 
 // release keeps x for another request, unless this one has made it fat.
@@ -325,10 +334,18 @@ func (s *Store) roundTrip(ctx context.Context, c *conn, x *exchange, req *Reques
 	x.answer.Reset()
 	x.answer.Header.SetNoDefaultContentType(true)
 	x.answer.SkipBody = req.Method == "HEAD"
-	if err := x.answer.ReadLimitBody(c.answers, cmp.Or(req.maxAnswer, maxAnswer)); err != nil {
+	if req.stream {
+		err = x.readHead(c)
+	} else {
+		err = x.answer.ReadLimitBody(c.answers, cmp.Or(req.maxAnswer, maxAnswer))
+	}
+	if err != nil {
 		x.doubt = true
 		s.conns.drop(c)
 		return false, fmt.Errorf("read answer: %w", err)
+	}
+	if x.unread != nil {
+		return false, nil
 	}
 	if x.answer.ConnectionClose() || c.broken || c.answers.Buffered() > 0 { // more than was asked for: it would answer the next request
 		s.conns.drop(c)

@@ -288,45 +288,71 @@ func TestWaitingForATurnIsNoRetrying(t *testing.T) {
 	})
 }
 
-// TestReadingWaitsItsTurn: opening a stream is a request like any other, reading it holds nobody up.
-func TestReadingWaitsItsTurn(t *testing.T) {
+// TestReadingTakesAPlace: within limits a stream is a request in flight from its opening until its last byte was read,
+// or it is closed; so is a connection in its stead.
+func TestReadingTakesAPlace(t *testing.T) {
 	t.Parallel()
 	s3, store := start(t, objectstoretest.Config{}, func(c *objectstore.Config) { c.MaxAttempts = 1 })
-	s3.Put("b", "k", "text")
+	text := numbers(1 << 20)
+	s3.Put("b", "k", text)
 	all, err := objectstore.NewAccess(store, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	a := all.Limited(objectstore.NewLimiter(objectstore.Limits{MaxConcurrency: 1}))
 	o := objectstore.Object{Bucket: "b", Key: "k"}
-	var open []io.Closer
-	for range 3 {
+	busy := func(want int) {
+		t.Helper()
+		if got := store.Stats().InFlight; got != want {
+			t.Errorf("%d requests in flight, want %d", got, want)
+		}
+	}
+	open := func() io.ReadCloser {
+		t.Helper()
 		r, _, err := a.Open(t.Context(), o, 0, -1)
 		if err != nil {
 			t.Fatal(err)
 		}
-		open = append(open, r)
+		return r
 	}
-	var res objectstore.Result
-	if a.Do(t.Context(), tag("k"), &res); !res.OK() {
-		t.Errorf("%+v", res)
+	r := open()
+	busy(1)
+	soon, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, _, err := a.Open(soon, o, 0, -1); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a second stream: %v", err)
 	}
-	if _, err := a.Versioning(t.Context(), "b"); err != nil {
+	if _, err := io.CopyN(io.Discard, r, int64(len(text))); err != nil {
 		t.Error(err)
 	}
-	if got := store.Stats(); got.Attempts != 5 || got.InFlight != 0 || got.Concurrency != 64 {
-		t.Errorf("%+v", got)
+	busy(0) // nobody has closed it yet
+	other := open()
+	busy(1)
+	_ = other.Close()
+	_ = other.Close()
+	busy(0)
+	_ = r.Close()
+
+	s3.Fault(objectstoretest.Match{Op: "GetObject", Times: 1}, objectstoretest.CutBody(100_000))
+	r = open()
+	if n, err := io.Copy(io.Discard, r); n != int64(len(text)) || err != nil {
+		t.Errorf("over two connections: %d bytes, %v", n, err)
 	}
+	busy(0)
+	_ = r.Close()
+
+	free, _, err := all.Open(t.Context(), o, 0, -1) // a manifest is read all the while its tasks are done
+	if err != nil {
+		t.Fatal(err)
+	}
+	busy(0)
+	_ = free.Close()
+
 	s3.Fault(objectstoretest.Match{Op: "GetObject"}, objectstoretest.SlowDown())
 	if _, _, err := a.Open(t.Context(), o, 0, -1); err == nil {
 		t.Error("no error")
 	}
-	if got := store.Stats(); got.Throttled != 1 || got.Cuts != 1 || got.Concurrency != 32 {
+	if got := store.Stats(); got.Throttled != 1 || got.Cuts != 1 || got.Concurrency != 32 || got.InFlight != 0 {
 		t.Errorf("asked to slow down: %+v", got)
-	}
-	for _, r := range open {
-		if err := r.Close(); err != nil {
-			t.Error(err)
-		}
 	}
 }

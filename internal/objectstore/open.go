@@ -5,43 +5,38 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strconv"
 	"strings"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"time"
 )
 
 // Open streams length bytes of o from offset on, all of the rest if length is negative. A connection that breaks is
 // replaced: reading goes on at the byte where it stopped, of the same version and the same ETag, whether or not o pins
 // them. MaxAttempts replacements in a row without a single byte are the end. ctx bounds the reading too.
 //
+// Opening waits for its turn like the requests of Do; a stream that is being read takes no place then. See [Access.Open].
+//
 // Reading fails with an *Error. It fails with a PreconditionFailed if the object was overwritten meanwhile.
 func (s *Store) Open(ctx context.Context, o Object, offset, length int64) (io.ReadCloser, Info, error) {
+	return s.open(ctx, o, offset, length, nil)
+}
+
+// open is Open within limits. With limits a stream keeps its place until its last byte was read, or it is closed.
+func (s *Store) open(ctx context.Context, o Object, offset, length int64, limits *Limiter) (io.ReadCloser, Info, error) {
 	if offset < 0 {
 		return nil, Info{}, s.failure("GetObject", o.Bucket, o.Key, fmt.Errorf("negative offset %d", offset))
 	}
-	ctx, cancel := s.whileOpen(ctx)
 	if length == 0 {
-		defer cancel()
 		info, err := s.Head(ctx, o)
 		return io.NopCloser(strings.NewReader("")), info, err
 	}
-	r := &reader{store: s, object: o, at: offset, end: -1, cancel: cancel}
+	r := &reader{ctx: ctx, store: s, limits: limits, object: o, at: offset, end: -1}
 	if length > 0 {
 		r.end = offset + length
 	}
-	r.get = func() (*s3.GetObjectOutput, error) {
-		return s.client.GetObject(ctx, &s3.GetObjectInput{
-			Bucket: &o.Bucket, Key: &o.Key, VersionId: optional(r.object.VersionID), IfMatch: ifMatch(r.object.ETag),
-			Range: byteRange(r.at, r.end),
-		})
-	}
-	r.ended = func() error { return s.ended(ctx) }
-	r.wait = func() error { return s.pause(ctx, s.backoff(r.barren)) }
 	info, err := r.start()
 	if err != nil {
-		cancel()
 		return nil, Info{}, s.failure("GetObject", o.Bucket, o.Key, err)
 	}
 	return r, info, nil
@@ -49,80 +44,84 @@ func (s *Store) Open(ctx context.Context, o Object, offset, length int64) (io.Re
 
 // A reader reads one object over as many connections as it takes.
 type reader struct {
+	ctx    context.Context //nolint:containedctx // of the one call that opened it
 	store  *Store
+	limits *Limiter // nil: none
 	object Object
-	at     int64 // the next byte
-	end    int64 // the byte after the last one; known once the first answer is here
-	body   io.ReadCloser
-	barren int // connections in a row that broke before they gave a byte
+	at     int64     // the next byte
+	end    int64     // the byte after the last one; known once the first answer is here
+	body   *download // nil: none is open
+	barren int       // connections in a row that broke before they gave a byte
 	failed error
-
-	get    func() (*s3.GetObjectOutput, error) // from at on
-	wait   func() error
-	ended  func() error // why reading must stop, if so
-	cancel context.CancelFunc
 }
 
 // start opens the stream at r.at and learns from the first answer what there is.
 func (r *reader) start() (Info, error) {
-	out, err := r.get()
+	body, header, err := r.store.download(r.ctx, &r.object, r.at, r.end, r.limits)
 	if err != nil {
 		return Info{}, err
 	}
-	first, size, err := extent(out)
+	info, first, err := extent(header)
 	if err == nil && first != r.at {
 		err = fmt.Errorf("store answered from byte %d, not %d", first, r.at)
 	}
-	if err != nil {
-		_ = out.Body.Close()
-		return Info{}, err
-	}
-	info := Info{
-		Size: size, ETag: bareETag(aws.ToString(out.ETag)), VersionID: aws.ToString(out.VersionId),
-		ContentType: aws.ToString(out.ContentType), LastModified: aws.ToTime(out.LastModified), StorageClass: string(out.StorageClass),
-	}
-	if want := bareETag(r.object.ETag); want != "" && info.ETag != "" && info.ETag != want {
-		_ = out.Body.Close() // a store that ignores If-Match
-		return Info{}, &Error{
-			Op: "GetObject", Bucket: r.object.Bucket, Key: r.object.Key, Status: 412, Code: "PreconditionFailed",
+	if want := bareETag(r.object.ETag); err == nil && want != "" && info.ETag != "" && info.ETag != want { // a store that ignores If-Match
+		err = &Error{
+			Op: "GetObject", Bucket: r.object.Bucket, Key: r.object.Key, Status: http.StatusPreconditionFailed, Code: "PreconditionFailed",
 			Message: "The object has the ETag " + info.ETag + ".", Err: errors.New("store ignored If-Match"),
 		}
 	}
-	r.object.ETag, r.object.VersionID, r.body = info.ETag, info.VersionID, out.Body
-	if r.end < 0 || r.end > size {
-		r.end = size
+	if err != nil {
+		body.close()
+		return Info{}, err
+	}
+	r.object.ETag, r.object.VersionID, r.body = info.ETag, info.VersionID, body
+	if r.end < 0 || r.end > info.Size {
+		r.end = info.Size
 	}
 	return info, nil
 }
 
-// extent is the first byte of an answer and the size of the whole object.
-func extent(out *s3.GetObjectOutput) (first, size int64, err error) {
-	if out.ContentRange == nil {
-		if out.ContentLength == nil || *out.ContentLength < 0 {
-			return 0, 0, errors.New("store does not tell the size")
+// extent is what the header of an answer tells of the object, and the first byte that it gives of it.
+func extent(header []Header) (info Info, first int64, err error) {
+	info = infoOf(header)
+	span := valueOf(header, "content-range")
+	if span == "" {
+		if valueOf(header, "content-length") == "" || info.Size < 0 {
+			return info, 0, errors.New("store does not tell the size")
 		}
-		return 0, *out.ContentLength, nil
+		return info, 0, nil
 	}
-	rest, ok := strings.CutPrefix(*out.ContentRange, "bytes ")
-	span, whole, ok2 := strings.Cut(rest, "/")
-	from, _, ok3 := strings.Cut(span, "-")
+	rest, ok := strings.CutPrefix(span, "bytes ")
+	part, whole, ok2 := strings.Cut(rest, "/")
+	from, _, ok3 := strings.Cut(part, "-")
 	first, err1 := strconv.ParseInt(from, 10, 64)
 	size, err2 := strconv.ParseInt(whole, 10, 64)
 	if !ok || !ok2 || !ok3 || err1 != nil || err2 != nil || first < 0 || size < first {
-		return 0, 0, fmt.Errorf("content range %q", clip(*out.ContentRange))
+		return info, 0, fmt.Errorf("content range %q", clip(span))
 	}
-	return first, size, nil
+	info.Size = size
+	return info, first, nil
 }
 
-// byteRange is the Range header for what is left, nil for everything.
-func byteRange(from, end int64) *string {
+// infoOf is what the header of an answer says of the object. Size is the content's length.
+func infoOf(header []Header) (info Info) {
+	info.Size, _ = strconv.ParseInt(valueOf(header, "content-length"), 10, 64)
+	info.LastModified, _ = time.Parse(http.TimeFormat, valueOf(header, "last-modified"))
+	info.ETag, info.VersionID = bareETag(valueOf(header, "etag")), valueOf(header, "x-amz-version-id")
+	info.ContentType, info.StorageClass = valueOf(header, "content-type"), valueOf(header, "x-amz-storage-class")
+	return info
+}
+
+// byteRange is the Range header for what is left, empty for everything.
+func byteRange(from, end int64) string {
 	switch {
 	case end >= 0:
-		return new(fmt.Sprintf("bytes=%d-%d", from, end-1))
+		return fmt.Sprintf("bytes=%d-%d", from, end-1)
 	case from > 0:
-		return new(fmt.Sprintf("bytes=%d-", from))
+		return fmt.Sprintf("bytes=%d-", from)
 	}
-	return nil
+	return ""
 }
 
 // Read implements io.Reader.
@@ -138,22 +137,24 @@ func (r *reader) Read(p []byte) (int, error) {
 		if len(p) == 0 {
 			return 0, nil
 		}
-		if err := r.ended(); err != nil { // the SDK's body may go on for as long as bytes are buffered
+		if err := r.store.ended(r.ctx); err != nil {
 			return 0, r.fail(err)
 		}
 		var broken error
 		if r.body != nil {
 			n, err := r.body.Read(p[:min(int64(len(p)), left)])
 			if n > 0 {
-				r.at += int64(n)
 				r.barren = 0
+				if r.at += int64(n); r.at == r.end {
+					r.release()
+				}
 				return n, nil // an error comes again with the next Read
 			}
 			if err == nil {
 				continue
 			}
-			_ = r.body.Close()
-			if r.body, broken = nil, err; err == io.EOF {
+			r.release()
+			if broken = err; err == io.EOF {
 				broken = io.ErrUnexpectedEOF // the store promised more
 			}
 		}
@@ -175,7 +176,7 @@ func (r *reader) resume(broken error) error {
 		return fmt.Errorf("read at byte %d: %w", r.at, broken)
 	}
 	if r.barren > 1 {
-		if err := r.wait(); err != nil {
+		if err := r.store.pause(r.ctx, r.store.backoff(r.barren)); err != nil {
 			return err
 		}
 	}
@@ -190,16 +191,19 @@ func (r *reader) resume(broken error) error {
 	return nil
 }
 
+// release gives back the connection, and the place if there is one.
+func (r *reader) release() {
+	if r.body != nil {
+		r.body.close()
+		r.body = nil
+	}
+}
+
 // Close implements io.Closer. It may be called at any time, once reading is over or not.
 func (r *reader) Close() error {
-	defer r.cancel()
 	if r.failed == nil {
 		r.failed = errors.New("read of a closed object")
 	}
-	if r.body == nil {
-		return nil
-	}
-	body := r.body
-	r.body = nil
-	return body.Close()
+	r.release()
+	return nil
 }

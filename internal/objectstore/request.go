@@ -70,6 +70,7 @@ type Request struct {
 
 	maxAnswer int                     // bytes of the answer, instead of the usual bound
 	accept    func(body []byte) error // reads an answer that is OK; what it refuses is as good as no answer
+	stream    bool                    // leave the body of a good answer on its connection
 }
 
 // A Result is what came of a request. A goroutine keeps one and hands it to Do again and again.
