@@ -353,3 +353,39 @@ func TestLifeWithTheSDK(t *testing.T) {
 		t.Errorf("listed %s, want %s", got, want)
 	}
 }
+
+// TestGeneratedManifestDescriptor is told once there is a manifest that the user
+// wants to have.
+func TestGeneratedManifestDescriptor(t *testing.T) {
+	t.Parallel()
+	client, jobs := sdk(t)
+	for i, c := range []struct {
+		output    bool
+		generated *job.Generated
+		want      *types.S3GeneratedManifestDescriptor
+	}{
+		{true, nil, nil},
+		{false, &job.Generated{Bucket: "-spool-", Key: "manifest.json", ETag: "e"}, nil},
+		{true, &job.Generated{Bucket: "out", Key: "p/manifest.json", ETag: "e", VersionID: "v"}, &types.S3GeneratedManifestDescriptor{
+			Format: types.GeneratedManifestFormatS3InventoryReportCsv20211130,
+			Location: &types.JobManifestLocation{
+				ObjectArn: new("arn:aws:s3:::out/p/manifest.json"), ObjectVersionId: new("v"), ETag: new("e"),
+			},
+		}},
+	} {
+		j := waiting(region, time.Now())
+		j.ID = fmt.Sprintf("00000000-0000-4000-8000-%012d", i)
+		j.Spec.Manifest, j.Generated = nil, c.generated
+		j.Spec.ManifestGenerator = &job.ManifestGenerator{S3JobManifestGenerator: &job.S3JobManifestGenerator{
+			SourceBucket: "arn:aws:s3:::b", EnableManifestOutput: c.output,
+		}}
+		jobs.add(j)
+		described, err := client.DescribeJob(t.Context(), &s3control.DescribeJobInput{AccountId: new(account), JobId: &j.ID})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(c.want, described.Job.GeneratedManifestDescriptor, exportedOnly()); diff != "" {
+			t.Errorf("(-want +got)\n%s", diff)
+		}
+	}
+}

@@ -62,6 +62,15 @@ type JobDescriptor struct {
 	SuspendedDate        *time.Time
 	SuspendedCause       string
 	ManifestGenerator    *job.ManifestGenerator
+	// GeneratedManifestDescriptor is there once the manifest is, if the user wants to
+	// have it.
+	GeneratedManifestDescriptor *GeneratedManifest
+}
+
+// GeneratedManifest says where the manifest of a generator is kept for the user.
+type GeneratedManifest struct {
+	Format   job.GeneratedManifestFormat
+	Location *job.ManifestLocation
 }
 
 // ListedJob is a job as ListJobs shows it.
@@ -118,6 +127,21 @@ func describe(j *job.Job, now time.Time) JobDescriptor {
 		SuspendedDate:        j.SuspendedDate,
 		SuspendedCause:       j.SuspendedCause,
 		ManifestGenerator:    j.Spec.ManifestGenerator,
+
+		GeneratedManifestDescriptor: generated(j),
+	}
+}
+
+func generated(j *job.Job) *GeneratedManifest {
+	g := j.Spec.ManifestGenerator
+	if g == nil || !g.S3JobManifestGenerator.EnableManifestOutput || j.Generated == nil {
+		return nil
+	}
+	return &GeneratedManifest{
+		Format: job.GeneratedManifestCSV,
+		Location: &job.ManifestLocation{
+			ObjectArn: "arn:aws:s3:::" + j.Generated.Bucket + "/" + j.Generated.Key, ObjectVersionId: j.Generated.VersionID, ETag: j.Generated.ETag,
+		},
 	}
 }
 

@@ -63,6 +63,8 @@ const (
 	ManifestCSV       ManifestFormat = "S3BatchOperations_CSV_20180820"
 	ManifestInventory ManifestFormat = "S3InventoryReport_CSV_20161130"
 
+	GeneratedManifestCSV GeneratedManifestFormat = "S3InventoryReport_CSV_20211130"
+
 	FieldIgnore    Field = "Ignore"
 	FieldBucket    Field = "Bucket"
 	FieldKey       Field = "Key"
@@ -129,7 +131,7 @@ func (ManifestFormat) Values() []string {
 }
 
 // Values names the legal values.
-func (GeneratedManifestFormat) Values() []string { return []string{"S3InventoryReport_CSV_20211130"} }
+func (GeneratedManifestFormat) Values() []string { return []string{string(GeneratedManifestCSV)} }
 
 // Values names the legal values.
 func (Field) Values() []string { return []string{"Ignore", "Bucket", "Key", "VersionId"} }

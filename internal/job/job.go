@@ -33,7 +33,10 @@ type Job struct {
 	// WorkEnded is when its tasks ended, well or not: the date its report bears.
 	WorkEnded *time.Time `json:",omitzero"`
 
-	Plan *Plan `json:",omitzero"` // nil until Preparing has ended well
+	// Generated is the manifest that its generator made; nil until that is done, and
+	// without a generator.
+	Generated *Generated `json:",omitzero"`
+	Plan      *Plan      `json:",omitzero"` // nil until Preparing has ended well
 	// Tally is the sum of all outcomes, set with the terminal status when the
 	// nodes' own tallies are dropped. While the job runs they are the truth.
 	Tally *Tally `json:",omitzero"`
@@ -126,6 +129,20 @@ type Plan struct {
 	// empty in buckets without versions.
 	ETag      string
 	VersionID string `json:",omitzero"`
+	// Lenient is whether the manifest was read leniently, and is to be read so again.
+	// Leniency says in words what was put up with.
+	Lenient  bool   `json:",omitzero"`
+	Leniency string `json:",omitzero"`
+}
+
+// Generated is a manifest that a generator made: an inventory whose manifest.json
+// is this object.
+type Generated struct {
+	Bucket    string // that of the spool, if the user does not want to have it
+	Key       string
+	ETag      string
+	VersionID string `json:",omitzero"`
+	Size      int64  // bytes of the manifest.json
 }
 
 // Checkpoint is how far the planning of a job has come. The zero value is the start.
@@ -143,6 +160,7 @@ type Checkpoint struct {
 	ETag      string // of the manifest object, pinned when planning began
 	VersionID string `json:",omitzero"` // likewise; empty in a bucket without versions
 	Size      int64  // bytes of the manifest object
+	Lenient   bool   `json:",omitzero"` // it is read leniently
 }
 
 // Chunk is a contiguous run of tasks of one file of the manifest, the unit that is

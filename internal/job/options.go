@@ -17,6 +17,8 @@ const (
 	TagMaxRequestsPerSecond = OptionPrefix + "max-requests-per-second"
 	TagMaxConcurrency       = OptionPrefix + "max-concurrency"
 	TagVerify               = OptionPrefix + "verify"
+	TagManifest             = OptionPrefix + "manifest"
+	TagParent               = OptionPrefix + "parent" // for people and tools only
 )
 
 // Options is what the tags of a job say about how to run it. Zero: nothing.
@@ -24,7 +26,12 @@ type Options struct {
 	MaxRequestsPerSecond float64 `json:",omitzero"` // attempts at the object store; 0: no bound
 	MaxConcurrency       int     `json:",omitzero"` // requests in flight; 0: no bound
 	Verify               Verify  `json:",omitzero"`
+	Lenient              bool    `json:",omitzero"` // the manifest is read leniently
+	Parent               string  `json:",omitzero"` // id of the job whose failed tasks this one is for
 }
+
+// lenient is the value of TagManifest.
+const lenient = "lenient"
 
 // Verify says of which tasks the effect is read back.
 type Verify string
@@ -83,8 +90,21 @@ func (c *checker) options(tags []Tag) (o Options) {
 			default:
 				bad("%q is not %s or %s", shorten(t.Value), VerifySample, VerifyAll)
 			}
+		case TagManifest:
+			if t.Value != lenient {
+				bad("%q is not %s", shorten(t.Value), lenient)
+			}
+			o.Lenient = t.Value == lenient
+		case TagParent:
+			if !jobIDPattern().MatchString(t.Value) {
+				bad("%q is not the id of a job", shorten(t.Value))
+				continue
+			}
+			o.Parent = t.Value
 		default:
-			bad("there is no such option, only %s, %s and %s", TagMaxConcurrency, TagMaxRequestsPerSecond, TagVerify)
+			bad("there is no such option, only %s", strings.Join([]string{
+				TagManifest, TagMaxConcurrency, TagMaxRequestsPerSecond, TagParent, TagVerify,
+			}, ", "))
 		}
 	}
 	return o

@@ -31,6 +31,8 @@ func TestOptionsOfTags(t *testing.T) {
 	check(TagMaxRequestsPerSecond, "1000000", Options{MaxRequestsPerSecond: 1e6})
 	check(TagVerify, "sample", Options{Verify: VerifySample})
 	check(TagVerify, "all", Options{Verify: VerifyAll})
+	check(TagManifest, "lenient", Options{Lenient: true})
+	check(TagParent, "0f8c6d1e-1111-4222-8333-444455556666", Options{Parent: "0f8c6d1e-1111-4222-8333-444455556666"})
 
 	refuse := func(key, value, want string) {
 		t.Helper()
@@ -59,6 +61,12 @@ func TestOptionsOfTags(t *testing.T) {
 	for _, value := range []string{"", "ALL", "none", "true"} {
 		refuse(TagVerify, value, TagVerify+`: "`+value+`" is not sample or all`)
 	}
-	refuse("stevedore:max-request-per-second", "1", "there is no such option, only "+TagMaxConcurrency)
+	for _, value := range []string{"", "strict", "Lenient"} {
+		refuse(TagManifest, value, TagManifest+`: "`+value+`" is not lenient`)
+	}
+	for _, value := range []string{"", "no job", "abcd", "0f8c6d1e-1111-4222-8333-4444555566667"} {
+		refuse(TagParent, value, TagParent+`: "`+value+`" is not the id of a job`)
+	}
+	refuse("stevedore:max-request-per-second", "1", "there is no such option, only "+TagManifest+", "+TagMaxConcurrency)
 	refuse("stevedore:", "1", "there is no such option")
 }

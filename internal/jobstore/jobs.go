@@ -218,6 +218,7 @@ func (s *Store) deleteRest(id string) []clientv3.Op {
 		deletePrefix(s.keys.claims(id)),
 		deletePrefix(s.keys.segments(id)),
 		deletePrefix(s.keys.tally(id)),
+		deletePrefix(s.keys.generation(id)),
 		clientv3.OpDelete(s.keys.plan(id)),
 		clientv3.OpDelete(s.keys.owner(id)),
 	}

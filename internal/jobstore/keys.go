@@ -26,6 +26,12 @@ func (k keys) chunk(id string, first int64) string { return k.chunks(id) + row(f
 func (k keys) claim(id string, first int64) string { return k.claims(id) + row(first) }
 func (k keys) segment(id string, at int64) string  { return k.segments(id) + row(at) }
 
+// The progress of a generator: its state, and the files it has written.
+func (k keys) generation(id string) string        { return k.prefix + "generations/" + id + "/" }
+func (k keys) generationState(id string) string   { return k.generation(id) + "state" }
+func (k keys) generationFiles(id string) string   { return k.generation(id) + "files/" }
+func (k keys) generationFile(id, n string) string { return k.generationFiles(id) + n }
+
 func (k keys) nodeTally(id, node string) string { return k.tally(id) + node }
 
 func row(n int64) string { return fmt.Sprintf("%019d", n) }

@@ -148,8 +148,12 @@ func (n *Node) putChunks(ctx context.Context, own Ownership, chunks []job.Chunk,
 	if err != nil {
 		return err
 	}
-	ops = append(ops, clientv3.OpPut(keys.plan(own.Job), value))
+	return n.prepare(ctx, own, append(ops, clientv3.OpPut(keys.plan(own.Job), value)))
+}
 
+// prepare carries out ops if the job is Preparing and still owned.
+func (n *Node) prepare(ctx context.Context, own Ownership, ops []clientv3.Op) error {
+	keys := n.store.keys
 	owner, jobKey := keys.owner(own.Job), keys.job(own.Account, own.Job)
 	work := n.job(own.Job)
 	for {

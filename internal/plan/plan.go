@@ -69,12 +69,13 @@ const (
 func Make(ctx context.Context, r Request, objects source.Objects, from job.Checkpoint, save Save) (job.Plan, error) {
 	if from.ETag != "" {
 		r.Source.Object.ETag, r.Source.Object.VersionID, r.Source.Size = from.ETag, from.VersionID, from.Size
+		r.Source.Lenient = from.Lenient
 	}
 	src, err := source.Locate(ctx, objects, r.Source)
 	if err != nil {
 		return job.Plan{}, err
 	}
-	from.ETag, from.VersionID, from.Size = src.Object.ETag, src.Object.VersionID, src.Size
+	from.ETag, from.VersionID, from.Size, from.Lenient = src.Object.ETag, src.Object.VersionID, src.Size, r.Source.Lenient
 	if r.Workers <= 0 {
 		r.Workers = runtime.GOMAXPROCS(0)
 	}
@@ -87,7 +88,7 @@ func Make(ctx context.Context, r Request, objects source.Objects, from job.Check
 	}
 	return job.Plan{
 		Tasks: p.at.Rows, Bytes: p.at.Size, Bucket: p.at.Bucket,
-		ETag: p.at.ETag, VersionID: p.at.VersionID,
+		ETag: p.at.ETag, VersionID: p.at.VersionID, Lenient: p.at.Lenient,
 	}, nil
 }
 

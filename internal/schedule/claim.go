@@ -98,7 +98,8 @@ func (s *Scheduler) prepare(ctx context.Context, w *work) error {
 	if err != nil {
 		return err
 	}
-	src, err := source.Locate(ctx, store, specOf(&j))
+	spec, objects := s.manifestOf(&j, store)
+	src, err := source.Locate(ctx, objects, spec)
 	if err != nil {
 		return err
 	}
@@ -138,16 +139,6 @@ func (s *Scheduler) prepare(ctx context.Context, w *work) error {
 		Meter:     run.NewMeter(tally, trip), // trips at once if a crash came between the outcomes and the status
 	}
 	return nil
-}
-
-// specOf says where the manifest of a job is and, once it is planned, which one
-// exactly was.
-func specOf(j *job.Job) source.Spec {
-	spec := source.SpecOf(j.Spec.Manifest, false)
-	if p := j.Plan; p != nil {
-		spec.Object.ETag, spec.Object.VersionID, spec.Size = p.ETag, p.VersionID, p.Bytes
-	}
-	return spec
 }
 
 // limitsOf are the limits that the tags of a job set. They are for its tasks:

@@ -37,22 +37,23 @@ func (s *Scheduler) plan(ctx context.Context, t turn) error {
 	if err != nil {
 		return err
 	}
+	if j, err = s.generate(ctx, t, own, j, store); err != nil || j.Status != job.Preparing {
+		return s.unlessCancelled(ctx, &j, err)
+	}
 	from, _, err := s.store.Checkpoint(ctx, j.ID)
 	if err != nil {
 		return err
 	}
-	request := plan.Request{Source: specOf(&j), Most: plan.MaxTasks(j.Spec.Operation)}
-	planned, err := plan.Make(ctx, request, store, from, func(ctx context.Context, chunks []job.Chunk, cp job.Checkpoint) error {
+	spec, objects := s.manifestOf(&j, store)
+	request := plan.Request{Source: spec, Most: plan.MaxTasks(j.Spec.Operation)}
+	planned, err := plan.Make(ctx, request, objects, from, func(ctx context.Context, chunks []job.Chunk, cp job.Checkpoint) error {
 		return s.node.PutChunks(ctx, own, chunks, cp)
 	})
 	if err != nil {
-		if errors.Is(err, jobstore.ErrFenced) && s.cancelling(ctx, &j) {
-			return nil
-		}
 		if _, is := errors.AsType[*objectstore.Error](err); is && t.failures+1 >= s.config.Attempts {
 			return source.Unreadable(err)
 		}
-		return err
+		return s.unlessCancelled(ctx, &j, err)
 	}
 	if err := s.precheck(ctx, &j, store, planned.Bucket); err != nil {
 		return err
@@ -86,10 +87,17 @@ func (s *Scheduler) disown(ctx context.Context, own jobstore.Ownership) {
 	_ = s.node.Disown(context.WithoutCancel(ctx), own)
 }
 
-// cancelling reports whether the user called the job off under the planner.
-func (s *Scheduler) cancelling(ctx context.Context, j *job.Job) bool {
-	now, err := s.store.Job(ctx, j.Account, j.ID)
-	return errors.Is(err, job.ErrNotFound) || err == nil && now.Status != job.Preparing
+// unlessCancelled returns err, or nil if it only says that the user called the job
+// off under the planner.
+func (s *Scheduler) unlessCancelled(ctx context.Context, j *job.Job, err error) error {
+	if !errors.Is(err, jobstore.ErrFenced) {
+		return err
+	}
+	now, e := s.store.Job(ctx, j.Account, j.ID)
+	if errors.Is(e, job.ErrNotFound) || e == nil && now.Status != job.Preparing {
+		return nil
+	}
+	return err
 }
 
 // precheck fails a job whose operation cannot be done in the bucket of its first

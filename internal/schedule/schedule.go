@@ -13,9 +13,12 @@
 package schedule
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -49,6 +52,11 @@ type Config struct {
 	TempDir        string // where report files are put together; empty: the system's
 	ReportFileRows int64  // rows of one report file, default 1,000,000
 
+	// Spool is the folder for generated manifests that their users do not want to
+	// have. It must outlive the process and belongs to it alone. Default: a folder in
+	// TempDir.
+	Spool string
+
 	// Attempts is how often planning or writing the report is tried while the
 	// object store does not answer, before the job fails; from the sixth on they
 	// are 30 s apart. Default 12. A refusal is final at once.
@@ -72,6 +80,9 @@ func (c Config) withDefaults() Config {
 	set(&c.Plans, 2)
 	set(&c.Reports, 2)
 	set(&c.Attempts, 12)
+	if c.Spool == "" {
+		c.Spool = filepath.Join(cmp.Or(c.TempDir, os.TempDir()), "stevedore-spool")
+	}
 	if c.Grace <= 0 {
 		c.Grace = 30 * time.Second
 	}
@@ -172,6 +183,7 @@ func New(c Config, store *jobstore.Store, node *jobstore.Node, stores Stores) *S
 func (s *Scheduler) Run(ctx context.Context) error {
 	changes := s.store.Changes()
 	defer changes.Close()
+	s.sweep()
 	hard, kill := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer kill(nil)
 
@@ -260,6 +272,7 @@ func (s *Scheduler) pass(hard context.Context, now time.Time) time.Duration {
 			}
 			if w.chunks == 0 && !w.busy {
 				delete(s.jobs, id)
+				s.forget(id)
 			}
 		}
 	}

@@ -228,6 +228,7 @@ func (c *Config) schedule() schedule.Config {
 		ReportJSON: *c.ReportJSON,
 		ReportSSE:  sse,
 		TempDir:    filepath.Join(c.DataDir, "tmp"),
+		Spool:      filepath.Join(c.DataDir, "spool"),
 		Grace:      c.ShutdownGrace,
 		Logger:     c.Logger,
 		Run: run.Config{

@@ -6,6 +6,7 @@ package jobstoretest
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"iter"
 	"testing"
@@ -27,6 +28,8 @@ type Store interface {
 	Changes() *jobstore.Subscription
 	Join(ctx context.Context, name string) (*jobstore.Node, error)
 	Checkpoint(ctx context.Context, jobID string) (jobstore.Checkpoint, bool, error)
+	Generation(ctx context.Context, jobID string) (json.RawMessage, error)
+	GenerationFiles(ctx context.Context, jobID string) iter.Seq2[json.RawMessage, error]
 	Work(ctx context.Context, jobID string) (jobstore.Work, error)
 	Segments(ctx context.Context, jobID string) iter.Seq2[job.Segment, error]
 	Ready() error
@@ -56,6 +59,7 @@ func Run(t *testing.T, open Open) {
 		{"Plan", s.plan},
 		{"PlanFenced", s.planFenced},
 		{"PlanRefuses", s.planRefuses},
+		{"Generation", s.generation},
 		{"Own", s.own},
 		{"ClaimOnce", s.claimOnce},
 		{"ClaimRunnableOnly", s.claimRunnableOnly},
