@@ -4,6 +4,10 @@
 // against a store which costs next to nothing and runs as a process of its own.
 //
 //	go run ./internal/e2e/taskcost -tasks 200000 -operation tag -runs 5
+//
+// With the binary of mc, MinIO's client, it has that do the same to as many objects by turns:
+//
+//	STEVEDORE_MC=./mc go run ./internal/e2e/taskcost -tasks 50000 -operation copy -runs 5
 package main
 
 import (
@@ -29,21 +33,18 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3control"
 	"github.com/aws/aws-sdk-go-v2/service/s3control/types"
 	smithyendpoints "github.com/aws/smithy-go/endpoints"
+
+	"stevedore/internal/e2e/nullstore"
 )
 
 func main() {
-	if len(os.Args) == 3 && os.Args[1] == nullSubcommand {
-		if err := serveNull(os.Args[2]); err != nil {
-			fmt.Fprintln(os.Stderr, "null store:", err)
-			os.Exit(1)
-		}
-		return
-	}
+	nullstore.MayServe()
 	var m measurement
 	flag.StringVar(&m.operation, "operation", "tag", "tag, untag, copy, or plan to stop once the manifest is planned")
 	flag.IntVar(&m.tasks, "tasks", 200_000, "rows of the manifest")
 	flag.StringVar(&m.scope, "report", "AllTasks", "AllTasks or FailedTasksOnly")
 	flag.IntVar(&m.runs, "runs", 5, "runs; the median is printed last")
+	flag.StringVar(&m.mc, "mc", os.Getenv("STEVEDORE_MC"), "the binary of mc, to compare with; it can tag and copy")
 	flag.Parse()
 	if err := m.run(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, "taskcost:", err)
@@ -51,12 +52,9 @@ func main() {
 	}
 }
 
-// etag is the one the null store gives a manifest.
-const etag = "5eb63bbbe01eeed093cb22bb8f5acdc3"
-
 type measurement struct {
-	operation, scope string
-	tasks, runs      int
+	operation, scope, mc string
+	tasks, runs          int
 
 	dir, binary, manifest string
 }
@@ -73,17 +71,31 @@ func (m *measurement) run(ctx context.Context) (err error) {
 	if err := m.writeManifest(); err != nil {
 		return err
 	}
-	var costs []float64
+	var costs, others []float64
 	for i := range m.runs {
 		cost, err := m.once(ctx, i)
 		if err != nil {
 			return err
 		}
 		costs = append(costs, cost)
+		if m.mc != "" {
+			if cost, err = m.onceOther(ctx, i); err != nil {
+				return fmt.Errorf("mc: %w", err)
+			}
+			others = append(others, cost)
+		}
 	}
-	slices.Sort(costs)
-	fmt.Printf("median of %d runs: %.1f us of CPU per task (%s, %d tasks)\n", len(costs), costs[len(costs)/2], m.operation, m.tasks)
+	ours := median(costs)
+	fmt.Printf("median of %d runs: %.1f us of CPU per task (%s, %d tasks)\n", len(costs), ours, m.operation, m.tasks)
+	if m.mc != "" {
+		fmt.Printf("median of %d runs: mc: %.1f us of CPU per object, %.1f times ours\n", len(others), median(others), median(others)/ours)
+	}
 	return nil
+}
+
+func median(costs []float64) float64 {
+	costs = slices.Sorted(slices.Values(costs))
+	return costs[len(costs)/2]
 }
 
 func (m *measurement) writeManifest() error {
@@ -94,7 +106,7 @@ func (m *measurement) writeManifest() error {
 	}
 	w := bufio.NewWriter(f)
 	for i := range m.tasks {
-		fmt.Fprintf(w, "bucket,dir/obj-%010d.bin\n", i)
+		fmt.Fprintf(w, "bucket,%s\n", nullstore.Key(i))
 	}
 	return errors.Join(w.Flush(), f.Close())
 }
@@ -105,14 +117,14 @@ func (m *measurement) once(ctx context.Context, i int) (cost float64, err error)
 	if err != nil {
 		return 0, err
 	}
-	store, stop, err := m.startNull(ctx)
+	store, err := nullstore.Start(ctx, nullstore.Config{Manifest: m.manifest})
 	if err != nil {
 		return 0, err
 	}
-	defer stop()
+	defer store.Stop()
 
 	serve := exec.CommandContext(ctx, m.binary, "serve", "--listen", "127.0.0.1:"+apiPort, "--data-dir", filepath.Join(m.dir, strconv.Itoa(i)))
-	serve.Env = append(os.Environ(), "AWS_ENDPOINT_URL_S3=http://"+store,
+	serve.Env = append(os.Environ(), "AWS_ENDPOINT_URL_S3=http://"+store.Address,
 		"AWS_ACCESS_KEY_ID=key", "AWS_SECRET_ACCESS_KEY=secret", "AWS_REGION=us-east-1")
 	log, err := os.Create(filepath.Join(m.dir, "serve.log"))
 	if err != nil {
@@ -178,7 +190,7 @@ func (m *measurement) job(ctx context.Context, api string) (types.JobStatus, err
 		ConfirmationRequired: aws.Bool(m.operation == "plan"), Operation: operation[m.operation],
 		Manifest: &types.JobManifest{
 			Spec:     &types.JobManifestSpec{Format: types.JobManifestFormatS3BatchOperationsCsv20180820, Fields: []types.JobManifestFieldName{"Bucket", "Key"}},
-			Location: &types.JobManifestLocation{ObjectArn: aws.String("arn:aws:s3:::bucket/manifest.csv"), ETag: aws.String(etag)},
+			Location: &types.JobManifestLocation{ObjectArn: aws.String("arn:aws:s3:::bucket/manifest.csv"), ETag: aws.String(nullstore.ETag)},
 		},
 		Report: &types.JobReport{
 			Enabled: true, Bucket: aws.String("arn:aws:s3:::bucket"), Prefix: aws.String("r"),
@@ -209,34 +221,42 @@ func (m *measurement) job(ctx context.Context, api string) (types.JobStatus, err
 	return "", nil
 }
 
-// startNull runs the null store and returns its address.
-func (m *measurement) startNull(ctx context.Context) (address string, stop func(), err error) {
-	self, err := os.Executable()
+// onceOther has mc do the operation to as many objects, all those of a bucket.
+func (m *measurement) onceOther(ctx context.Context, i int) (cost float64, err error) {
+	store, err := nullstore.Start(ctx, nullstore.Config{Keys: m.tasks})
 	if err != nil {
-		return "", nil, err
+		return 0, err
 	}
-	null := exec.CommandContext(ctx, self, nullSubcommand, m.manifest)
-	null.Stderr = os.Stderr
-	leash, err := null.StdinPipe()
+	defer store.Stop()
+	args, counts := []string(nil), ""
+	switch m.operation {
+	case "tag":
+		args, counts = []string{"tag", "set", "--recursive", "null/bucket/" + nullstore.Prefix, "tier=cold"}, "PUT tags"
+	case "untag":
+		args, counts = []string{"tag", "remove", "--recursive", "null/bucket/" + nullstore.Prefix}, "DELETE tags"
+	case "copy":
+		args, counts = []string{"cp", "--recursive", "null/bucket/" + nullstore.Prefix, "null/target/"}, "copy"
+	default:
+		return 0, fmt.Errorf("it cannot %s", m.operation)
+	}
+	command := exec.CommandContext(ctx, m.mc, append([]string{"--quiet"}, args...)...)
+	command.Env = append(os.Environ(), "HOME="+m.dir, "MC_CONFIG_DIR="+filepath.Join(m.dir, "mc"), "MC_HOST_null=http://key:secret12@"+store.Address)
+	var problems strings.Builder
+	command.Stderr = &problems
+	if err := command.Run(); err != nil {
+		return 0, fmt.Errorf("%w: %s", err, problems.String())
+	}
+	requests, err := store.Requests(ctx)
 	if err != nil {
-		return "", nil, err
+		return 0, err
 	}
-	answers, err := null.StdoutPipe()
-	if err != nil {
-		return "", nil, err
+	if requests[counts] != m.tasks {
+		return 0, fmt.Errorf("it sent %v, want %d of %s", requests, m.tasks, counts)
 	}
-	if err := null.Start(); err != nil {
-		return "", nil, err
-	}
-	stop = func() {
-		_ = leash.Close()
-		_ = null.Wait()
-	}
-	if address, err = bufio.NewReader(answers).ReadString('\n'); err != nil {
-		stop()
-		return "", nil, fmt.Errorf("null store: %w", err)
-	}
-	return strings.TrimSpace(address), stop, nil
+	cpu := command.ProcessState.UserTime() + command.ProcessState.SystemTime()
+	cost = cpu.Seconds() * 1e6 / float64(m.tasks)
+	fmt.Printf("run %d: mc: %.1f us of CPU per object, requests %v\n", i+1, cost, requests)
+	return cost, nil
 }
 
 func freePort(ctx context.Context) (string, error) {
