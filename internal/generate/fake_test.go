@@ -171,8 +171,8 @@ func (b *bucket) find(q objectstore.ListQuery) int {
 	i, found := slices.BinarySearchFunc(b.items, q.After, func(it item, key string) int {
 		return cmp.Or(b.order(it.key, key), -1) // just behind the last of that key
 	})
-	if found {
-		panic("no item is equal")
+	if q.After == "" && !found { // wherever that comes in the order of the store
+		i = 0
 	}
 	if q.Versions && version != "" {
 		for j := i - 1; j >= 0 && b.items[j].key == q.After; j-- {
@@ -460,4 +460,11 @@ func runSmall(tb testing.TB, j Job, d *diary, fileRows int) (Result, error) {
 	}
 	tb.Fatal("it never ends")
 	return Result{}, nil
+}
+
+// forbidden is a bucket whose objects may be listed, but not looked at.
+type forbidden struct{ *bucket }
+
+func (forbidden) Do(_ context.Context, _ *objectstore.Request, res *objectstore.Result) {
+	*res = objectstore.Result{Status: 403, Code: "Forbidden", Attempts: 1}
 }
