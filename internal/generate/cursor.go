@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 
 	"stevedore/internal/objectstore"
 )
@@ -25,8 +26,9 @@ type cursor struct {
 	pages  [2]objectstore.ListPage
 	before *objectstore.ListPage // the page before; nil at first
 	rows   []objectstore.ListEntry
-	ends   int // how often in a row the store said that this is the end
-	empty  int // pages in a row that had nothing new
+	twice  bool // a key of the last page was there twice
+	ends   int  // how often in a row the store said that this is the end
+	empty  int  // pages in a row that had nothing new
 
 	settled []byte // the last key whose latest version was seen
 	key     []byte // with all versions: the last key given out
@@ -103,14 +105,18 @@ func (c *cursor) ask(ctx context.Context) (*objectstore.ListPage, error) {
 func (c *cursor) inOrder(page *objectstore.ListPage) bool {
 	var last, lastMarker []byte
 	merge := false
+	c.twice = false
 	for i := range page.Entries {
 		e := &page.Entries[i]
 		group := &last
 		if e.DeleteMarker {
 			group = &lastMarker
 		}
-		if bytes.Compare(e.Key, *group) < 0 {
+		switch bytes.Compare(e.Key, *group) {
+		case -1:
 			return false
+		case 0:
+			c.twice = true
 		}
 		*group = e.Key
 		if c.q.Versions {
@@ -138,8 +144,12 @@ func (c *cursor) inOrder(page *objectstore.ListPage) bool {
 
 // fresh picks the rows of a page that were not given out before.
 func (c *cursor) fresh(page *objectstore.ListPage) []objectstore.ListEntry {
-	c.rows = c.rows[:0]
 	after := []byte(c.q.After)
+	if !c.q.Versions && !c.twice {
+		n := sort.Search(len(page.Entries), func(i int) bool { return bytes.Compare(page.Entries[i].Key, after) > 0 })
+		return page.Entries[n:]
+	}
+	c.rows = c.rows[:0]
 	for i := range page.Entries {
 		e := &page.Entries[i]
 		switch {

@@ -10,6 +10,11 @@ import (
 	"stevedore/internal/objectstore"
 )
 
+// Failed is the failure of a job whose manifest could not be generated because of err, however often that was tried.
+func Failed(err error) error {
+	return failed(CodeFailed, "The manifest cannot be generated: "+err.Error(), err)
+}
+
 func failed(code, text string, err error) error {
 	return &job.FailedError{Reason: job.Fail(code, text), Err: err}
 }

@@ -133,6 +133,7 @@ func (w *worker) listSpan(ctx context.Context, s *span) error {
 	if s.cursor == nil {
 		s.cursor = newCursor(w.run, s.after, s.version)
 	}
+	w.draft.begun = time.Now() // the wait for the range does not count
 	for {
 		rows, more := s.ahead, true
 		if s.ahead = nil; rows == nil {
