@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"stevedore/internal/job"
 	"stevedore/internal/objectstore"
@@ -25,6 +27,8 @@ type checksum struct {
 	algorithm job.ChecksumAlgorithm
 	kind      job.ChecksumType
 	free      sync.Pool // of *summer
+	slow      bool      // summing up takes longer than reading
+	tasks     atomic.Int32
 }
 
 func newChecksum(p *job.S3ComputeObjectChecksum, env Env) Operation {
@@ -36,6 +40,7 @@ func newChecksum(p *job.S3ComputeObjectChecksum, env Env) Operation {
 	o.free.New = func() any {
 		return &summer{hash: newHash(o.algorithm), outer: newHash(o.algorithm), buf: make([]byte, blockBytes)}
 	}
+	o.slow = slow(o.algorithm)
 	return o
 }
 
@@ -45,6 +50,9 @@ func (o *checksum) Do(ctx context.Context, t *Task, s *Scratch, out *job.Outcome
 	defer cancel()
 	w := o.free.Get().(*summer) //nolint:errcheck // the pool holds nothing else
 	defer o.free.Put(w)
+	// With as many objects at a time as there are cores, all of them are busy anyway.
+	w.ahead = int(o.tasks.Add(1)) < runtime.GOMAXPROCS(0) && o.slow
+	defer o.tasks.Add(-1)
 	object := objectstore.Object{Bucket: t.Bucket, Key: string(t.Key), VersionID: string(t.VersionID)}
 	sum := o.full
 	if o.kind == job.ChecksumComposite {

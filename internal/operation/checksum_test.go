@@ -18,13 +18,10 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
@@ -336,83 +333,3 @@ func TestChecksumGivesWay(t *testing.T) {
 }
 
 var errOver = errors.New("the job was paused")
-
-// BenchmarkChecksum sums up objects of 8 MiB, eight at a time, and does the same
-// GETs without looking at the bytes: the goal is at least 85 % of that.
-func BenchmarkChecksum(b *testing.B) {
-	srv := objectstoretest.Start(b, objectstoretest.Config{})
-	const size = 8 << 20
-	srv.Put("b", "k", strings.Repeat("12345678", size/8))
-	store, err := objectstore.New(objectstore.Config{Endpoint: srv.URL(), Credentials: credentials.NewStaticCredentialsProvider("a", "s", "")})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(store.Close)
-	const workers, objects = 8, 32
-	timed := func(cpu *time.Duration, f func() error) time.Duration {
-		start, before := time.Now(), cpuTime(b)
-		var wg sync.WaitGroup
-		for range workers {
-			wg.Go(func() {
-				for range objects / workers {
-					if err := f(); err != nil {
-						b.Error(err)
-					}
-				}
-			})
-		}
-		wg.Wait()
-		*cpu += cpuTime(b) - before
-		return time.Since(start)
-	}
-	discard := func() error {
-		body, _, err := store.Open(b.Context(), objectstore.Object{Bucket: "b", Key: "k"}, 0, -1)
-		if err != nil {
-			return err
-		}
-		defer body.Close()
-		buf := make([]byte, 256<<10)
-		for err == nil {
-			_, err = body.Read(buf)
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		return err
-	}
-	for _, a := range job.ChecksumAlgorithm("").Values() {
-		o, err := operation.New(computing(job.ChecksumAlgorithm(a), ""), operation.Env{Client: store, Objects: store})
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.Run(a, func(b *testing.B) {
-			var plain, summed, plainCPU, summedCPU time.Duration
-			for b.Loop() { // by turns, so that what else the machine does hits both
-				plain += timed(&plainCPU, discard)
-				summed += timed(&summedCPU, func() error {
-					var out job.Outcome
-					err := o.Do(b.Context(), &operation.Task{Bucket: "b", Key: []byte("k")}, operation.NewScratch(), &out)
-					if out.Failed {
-						return errors.New(out.Message)
-					}
-					return err
-				})
-			}
-			read := float64(b.N) * objects * size / 1e6
-			b.ReportMetric(read/plain.Seconds(), "MB/s-discarded")
-			b.ReportMetric(read/summed.Seconds(), "MB/s-summed")
-			b.ReportMetric(100*plain.Seconds()/summed.Seconds(), "%")
-			b.ReportMetric(100*plainCPU.Seconds()/summedCPU.Seconds(), "%-CPU") // on a machine that is busy, the one to look at
-		})
-	}
-}
-
-// cpuTime is what this process has used so far, the store in it included.
-func cpuTime(b *testing.B) time.Duration {
-	b.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}

@@ -1,12 +1,16 @@
 package operation_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"golang.org/x/sync/errgroup"
 
@@ -123,5 +127,31 @@ func TestStreamsKeepToLimits(t *testing.T) {
 	gate.Open()
 	if err := tasks.Wait(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestReadingAhead sums up the same, whatever the sizes of the pieces that arrive,
+// and fails the same if some are missing. It is only done where there are fewer
+// objects than cores at a time.
+func TestReadingAhead(t *testing.T) {
+	t.Parallel()
+	text := strings.Repeat("0123456789abcdef!", 100_000)
+	for _, size := range []int{256<<10 - 1, 256 << 10, 256<<10 + 1, 512 << 10, len(text)} {
+		for _, ahead := range []bool{false, true} {
+			body := text[:size]
+			want := sha256.Sum256([]byte(body))
+			for _, r := range []io.Reader{strings.NewReader(body), iotest.HalfReader(strings.NewReader(body)), iotest.DataErrReader(strings.NewReader(body))} {
+				if got, err := operation.Sum("SHA256", r, int64(size), ahead); err != nil || !bytes.Equal(got, want[:]) {
+					t.Errorf("%d bytes, ahead %t: got %x, %v, want %x", size, ahead, got, err, want)
+				}
+			}
+			if _, err := operation.Sum("SHA256", strings.NewReader(body), int64(size)+1, ahead); !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("%d bytes cut short, ahead %t: %v", size, ahead, err)
+			}
+			broken := errors.New("broken")
+			if _, err := operation.Sum("SHA256", io.MultiReader(strings.NewReader(body), iotest.ErrReader(broken)), int64(size)+1, ahead); !errors.Is(err, broken) {
+				t.Errorf("%d bytes and an error, ahead %t: %v", size, ahead, err)
+			}
+		}
 	}
 }
