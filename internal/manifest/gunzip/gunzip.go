@@ -32,6 +32,7 @@ type stage uint8
 
 const (
 	atMember stage = iota // the header of a member, or the end of the file
+	atPoint               // the first byte of a Reader that resumes
 	atBlock               // the head of a block
 	inStored              // content of a stored block
 	inCodes               // content of a block of codes
@@ -60,6 +61,7 @@ type Reader struct {
 	stage  stage
 	final  bool // the block is the last one of its member
 	left   int  // bytes of the stored block still to come
+	skip   uint // bits of the first byte that belong to the block before the point
 
 	// Input: in[pos:end] is read but not used, except for n bits that are in hold, the next bit lowest.
 	hold     uint64
@@ -155,6 +157,11 @@ func (z *Reader) step() {
 	switch z.stage {
 	case atMember:
 		z.member()
+	case atPoint:
+		if z.need(z.skip) {
+			z.take(z.skip)
+			z.stage = atBlock
+		}
 	case atBlock:
 		z.mark()
 		z.block()

@@ -19,8 +19,8 @@ type Point struct {
 	history []byte // the text before Out that distances can reach, at most 32 KiB, as deflate data
 }
 
-// Size returns about how many bytes of memory the point takes: less than 100, and a fifth to a half
-// of 32 KiB for the text before it, which is kept compressed.
+// Size returns about how many bytes of memory the point takes: 64, and for the text before it, which is
+// kept compressed, a third or so of 32 KiB.
 func (p Point) Size() int64 { return int64(cap(p.history)) + 64 }
 
 // Resume returns a Reader that goes on from a point of the file: r must begin with the byte p.In of
@@ -44,10 +44,7 @@ func Resume(r io.Reader, p Point) *Reader {
 	z.rd, z.summed = z.wr, z.wr
 	z.outBase = p.Out - int64(z.wr)
 	z.crc, z.size = p.crc, p.size
-	z.stage = atBlock
-	if p.used > 0 && z.need(uint(p.used)) {
-		z.take(uint(p.used))
-	}
+	z.stage, z.skip = atPoint, uint(p.used)
 	return z
 }
 
@@ -55,10 +52,10 @@ func Resume(r io.Reader, p Point) *Reader {
 // every multiple of every bytes of text, so that all readers of a file come to the same points,
 // wherever they started. A file of one huge block has none. It must be called before Read.
 //
-// A point costs about as much time as reading 100 KiB, every should be some MiB.
+// A point costs about as much time as reading 150 KiB; every should be some MiB.
 func (z *Reader) Mark(every int64, keep func(Point)) {
-	z.every, z.keep = every, keep
-	z.slot = z.Offset() / every
+	z.every, z.keep = max(every, 1), keep
+	z.slot = z.Offset() / z.every
 }
 
 // mark makes a point of the end of a block, or the beginning of a member, if one is due.
