@@ -193,7 +193,7 @@ src photos/a%20b.jpg photos/a b.jpg
 		`"%zz" is no % and two hexadecimal digits; write a % in a key as %25`+"\n")
 	check("bad-utf8.csv", "Bucket,Key", "InvalidManifestContent: Invalid object key format: line 1: "+
 		`"%FF%FE.txt" is not UTF-8 after decoding: byte 0xFF`+"\n")
-	check("bad-inventory.json", "Bucket,Key", "InvalidManifestContent: Manifest file is not properly formatted: line 1: "+
+	check("inventory.json", "Bucket,Key", "InvalidManifestContent: Manifest file is not properly formatted: line 1: "+
 		"the file is JSON, not CSV; if it is an inventory's manifest.json, its format is S3InventoryReport_CSV_20161130\n")
 }
 

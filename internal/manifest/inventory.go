@@ -128,14 +128,8 @@ func decodeInventory(d *json.Decoder) (*Inventory, error) {
 		}
 		var to any
 		switch name {
-		case "sourceBucket":
-			to = &inv.SourceBucket
 		case "destinationBucket":
 			to = &inv.DestinationBucket
-		case "version":
-			to = &inv.Version
-		case "creationTimestamp":
-			to = &inv.CreationTimestamp
 		case "fileFormat":
 			to = &inv.FileFormat
 		case "fileSchema":
@@ -149,8 +143,14 @@ func decodeInventory(d *json.Decoder) (*Inventory, error) {
 				return nil, err
 			}
 			continue
+		case "sourceBucket":
+			to = (*loose)(&inv.SourceBucket)
+		case "version":
+			to = (*loose)(&inv.Version)
+		case "creationTimestamp":
+			to = (*loose)(&inv.CreationTimestamp)
 		default:
-			to = new(json.RawMessage)
+			to = new(loose)
 		}
 		if err := d.Decode(to); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
@@ -166,6 +166,17 @@ func decodeInventory(d *json.Decoder) (*Inventory, error) {
 		return nil, newError(textContent, 0, "manifest.json: files is missing")
 	}
 	return inv, nil
+}
+
+// loose is a string that no job hangs on: whatever else stands there is taken as it is.
+type loose string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (l *loose) UnmarshalJSON(text []byte) error {
+	if json.Unmarshal(text, (*string)(l)) != nil {
+		*l = loose(text)
+	}
+	return nil
 }
 
 func decodeFiles(d *json.Decoder) ([]DataFile, error) {
@@ -198,26 +209,28 @@ func open(d *json.Decoder, want json.Delim) error {
 
 // notInventory is the error of a manifest.json that starts with head and is none because of err.
 func notInventory(head []byte, err error) *Error {
-	const csv = "; if it is a list of objects, its format is S3BatchOperations_CSV_20180820"
-	kind := foreign(head)
-	start := bytes.TrimSpace(bytes.TrimPrefix(head, []byte(bom)))
+	detail := ""
+	start := bytes.TrimSpace(head)
 	switch {
-	case bytes.HasPrefix(head, []byte(bom)):
-		kind = "it starts with a byte order mark; save it as UTF-8 without BOM"
 	case len(start) == 0:
-		kind = "it is empty"
+		detail = "it is empty"
+	case bytes.HasPrefix(head, []byte(bom)):
+		detail = "it starts with a byte order mark; save it as UTF-8 without BOM"
 	case bytes.HasPrefix(head, []byte("\x1f\x8b")), bytes.HasPrefix(head, []byte("PAR1")), bytes.HasPrefix(head, []byte("ORC")):
-		kind = "it is a data file; give the manifest.json of the inventory instead"
-	case kind == "", start[0] == '{':
-		kind = ascii(strings.TrimPrefix(err.Error(), "json: "))
-		if start[0] != '{' {
-			kind = "it is no JSON object" + csv
+		detail = "it is a data file; give the manifest.json of the inventory instead"
+	case start[0] != '{':
+		detail = "it is no JSON object; if it is a list of objects, its format is S3BatchOperations_CSV_20180820"
+	default:
+		detail = ascii(err.Error())
+		if e, ok := errors.AsType[*json.SyntaxError](err); ok {
+			detail = fmt.Sprintf("byte %d: %s", e.Offset, ascii(e.Error()))
+		}
+		if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+			where, _, _ := strings.Cut(err.Error(), ": json:")
+			detail = ascii(fmt.Sprintf("%s: got a %s, want a value of type %s", strings.TrimSpace(where+" "+e.Field), e.Value, e.Type))
 		}
 	}
-	if e, ok := errors.AsType[*json.SyntaxError](err); ok && start[0] == '{' {
-		kind = fmt.Sprintf("byte %d: %s", e.Offset, ascii(e.Error()))
-	}
-	return newError(textFormat, 0, "manifest.json: "+kind)
+	return newError(textFormat, 0, "manifest.json: "+detail)
 }
 
 // check says what is wrong with an inventory that is well-formed, and puts its sums into lower case.

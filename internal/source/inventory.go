@@ -6,12 +6,13 @@ import (
 	"io"
 
 	"stevedore/internal/manifest"
+	"stevedore/internal/manifest/orc"
 	"stevedore/internal/manifest/parquet"
 	"stevedore/internal/objectstore"
 )
 
 // inventory reads the manifest.json of an inventory and notes its files.
-func (s *Source) inventory(ctx context.Context) error {
+func (s *Source) inventory(ctx context.Context, lenient bool) error {
 	body, _, err := s.objects.Open(ctx, s.Object, 0, -1)
 	if err != nil {
 		return err
@@ -29,6 +30,7 @@ func (s *Source) inventory(ctx context.Context) error {
 	}
 	if kind == Gzip {
 		s.Layout, err = manifest.NewSchemaLayout(inv.Columns())
+		s.Layout.Lenient = lenient
 		return err
 	}
 	if len(s.Files) == 0 {
@@ -67,6 +69,10 @@ type parquetFile struct{ *parquet.File }
 
 func (f parquetFile) Read(columns []int, from int64) cells { return f.File.Read(columns, from) }
 
+type orcFile struct{ *orc.File }
+
+func (f orcFile) Read(columns []int, from int64) cells { return f.File.Read(columns, from) }
+
 // table opens a columnar file.
 func (s *Source) table(ctx context.Context, f File) (*table, error) {
 	r := &ranges{ctx: ctx, objects: s.objects, file: f}
@@ -80,7 +86,9 @@ func (s *Source) table(ctx context.Context, f File) (*table, error) {
 		p, err = parquet.Open(r, f.Size)
 		file = parquetFile{p}
 	default:
-		return nil, manifest.Corrupt(f.Object.Key, "fileFormat ORC is not supported")
+		var o *orc.File
+		o, err = orc.Open(r, f.Size)
+		file = orcFile{o}
 	}
 	if err != nil {
 		return nil, r.blame(err)

@@ -40,7 +40,7 @@ type Spec struct {
 	// is then not asked whether it is still there; reading it will tell. 0 if it was not found yet.
 	Size int64
 	// Lenient is whether to put up with what S3 Batch Operations refuses but nobody can misread: see
-	// [manifest.Layout], and compressed CSV manifests. Inventories are never read leniently.
+	// [manifest.Layout], and compressed CSV manifests.
 	Lenient bool
 	// Index remembers where gzip files can be entered in the middle; nil if nothing does, which makes
 	// [Source.Open] slower.
@@ -119,7 +119,7 @@ func locate(ctx context.Context, objects Objects, spec Spec) (*Source, error) {
 		}
 	}
 	if spec.Format != job.ManifestCSV {
-		return s, s.inventory(ctx)
+		return s, s.inventory(ctx, spec.Lenient)
 	}
 	s.Files = []File{{Object: s.Object, Size: s.Size}}
 	if spec.Lenient {

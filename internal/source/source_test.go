@@ -25,7 +25,7 @@ type store map[string][]byte
 func (s store) find(o objectstore.Object) ([]byte, objectstore.Info, error) {
 	content, ok := s[o.Bucket+"/"+o.Key]
 	if !ok {
-		return nil, objectstore.Info{}, &objectstore.Error{Op: "GetObject", Status: 404, Code: "NoSuchKey"}
+		return nil, objectstore.Info{}, &objectstore.Error{Op: "GetObject", Bucket: o.Bucket, Key: o.Key, Status: 404, Code: "NoSuchKey"}
 	}
 	info := objectstore.Info{Size: int64(len(content)), ETag: sum(content)}
 	if o.ETag != "" && o.ETag != info.ETag {
