@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -198,6 +200,32 @@ func TestRead(t *testing.T) {
 var equateEmpty = cmp.Comparer(func(a, b [][]string) bool {
 	return slices.EqualFunc(a, b, func(a, b []string) bool { return slices.Equal(a, b) })
 })
+
+// TestGolden reads files of another writer: see testdata/golden.go.txt.
+func TestGolden(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("testdata/golden.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want [][]string
+	for line := range strings.Lines(string(text)) {
+		want = append(want, strings.Split(strings.TrimSuffix(line, "\n"), "\t"))
+	}
+	for _, name := range []string{"golden-none.orc", "golden-zlib.orc"} {
+		file, err := os.ReadFile(filepath.Join("testdata", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := open(t, file)
+		if diff := cmp.Diff(want, read(t, f, all(f), 0)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+		if diff := cmp.Diff(want[130:], read(t, f, all(f), 130)); diff != "" {
+			t.Errorf("%s from row 130 (-want +got):\n%s", name, diff)
+		}
+	}
+}
 
 // TestReadSome asks for columns in an order of its own, one of them twice.
 func TestReadSome(t *testing.T) {
