@@ -127,7 +127,7 @@ func TestPointsAtFlushes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := inventory(300, true)
+	text := inventory(100, true)
 	for i := 0; i < len(text); i += 97 {
 		if _, err := w.Write(text[i:min(i+97, len(text))]); err != nil {
 			t.Fatal(err)
@@ -139,9 +139,9 @@ func TestPointsAtFlushes(t *testing.T) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	_, made := points(t, member(body.Bytes(), text), gunzip.Point{}, 100)
-	if len(made) < len(text)/100 {
+	_, made := points(t, member(body.Bytes(), text), gunzip.Point{}, 200)
+	if len(made) < len(text)/200-1 {
 		t.Errorf("%d points in %d bytes", len(made), len(text))
 	}
-	checkPoints(t, member(body.Bytes(), text), text, 100)
+	checkPoints(t, member(body.Bytes(), text), text, 200)
 }
