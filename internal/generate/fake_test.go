@@ -109,7 +109,6 @@ func (b *bucket) ListPage(ctx context.Context, q objectstore.ListQuery, page *ob
 	}
 	end := to == len(b.items) || !b.inside(q, to)
 	rows := to
-	repeated := 0
 	switch {
 	case end && from == to:
 	case hit(b.faults.short): // fewer than there are, be there one or none
@@ -121,8 +120,7 @@ func (b *bucket) ListPage(ctx context.Context, q objectstore.ListQuery, page *ob
 	}
 	first := from
 	if (q.After != "" || q.Token != "") && hit(b.faults.repeat) {
-		repeated = min(1+b.random.IntN(5), from)
-		first -= repeated
+		first -= min(1+b.random.IntN(5), from)
 	}
 	page.Entries, page.Truncated, page.NextToken, page.NextKey, page.NextVersion = page.Entries[:0], !end, "", "", ""
 	for _, it := range b.items[first:rows] {

@@ -199,11 +199,15 @@ func TestCancel(t *testing.T) {
 func TestVersions(t *testing.T) {
 	t.Parallel()
 	items := []item{
-		{key: "a", version: "2", latest: true}, {key: "a", version: "1"},
-		{key: "b", version: "3", latest: true, marker: true}, {key: "b", version: "2"}, {key: "b", version: "null"},
+		{key: "a", version: "2", latest: true},
+		{key: "a", version: "1"},
+		{key: "b", version: "3", latest: true, marker: true},
+		{key: "b", version: "2"},
+		{key: "b", version: "null"},
 		{key: "c", version: "null", latest: true},
 		{key: "d", latest: true},                                                        // as some stores have a null version
-		{key: "e", version: "9", marker: true}, {key: "e", version: "10", latest: true}, // as some stores order them
+		{key: "e", version: "9", marker: true}, // as some stores order them
+		{key: "e", version: "10", latest: true},
 	}
 	check := func(all bool, eligible Eligible, want ...row) {
 		t.Helper()

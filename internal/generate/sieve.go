@@ -26,7 +26,7 @@ func (s *sieve) sift(ctx context.Context, entries []objectstore.ListEntry) ([]*o
 	for i := range entries {
 		e := &entries[i]
 		switch {
-		case e.DeleteMarker && !(r.job.AllVersions && r.filter.eligible): // whether to replicate a marker is for the rules
+		case e.DeleteMarker && (!r.job.AllVersions || !r.filter.eligible): // whether to replicate a marker is for the rules
 			continue
 		case r.versions && !r.job.AllVersions && !e.IsLatest:
 			continue
