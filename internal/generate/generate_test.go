@@ -205,7 +205,7 @@ func TestVersions(t *testing.T) {
 		{key: "b", version: "2"},
 		{key: "b", version: "null"},
 		{key: "c", version: "null", latest: true},
-		{key: "d", latest: true},                                                        // as some stores have a null version
+		{key: "d", latest: true},               // as some stores have a null version
 		{key: "e", version: "9", marker: true}, // as some stores order them
 		{key: "e", version: "10", latest: true},
 	}
