@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -14,6 +15,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -150,15 +153,26 @@ func probe(ctx context.Context, url string) int {
 	return resp.StatusCode
 }
 
+// port is the last that was given away. Outgoing connections have higher ones, so
+// that none of them takes a port between here and the server.
+var port = sync.OnceValue(func() *atomic.Int32 {
+	p := new(atomic.Int32)
+	p.Store(10000 + rand.Int32N(18000))
+	return p
+})
+
 // freeAddress is a loopback address that a process may listen on again and again.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port().Add(1))))
+		if l, err := net.Listen("tcp", address); err == nil {
+			l.Close()
+			return address
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no free port")
+	return ""
 }
 
 // devServer is a running "stevedore dev" on free ports.
