@@ -25,6 +25,7 @@ type copyObject struct {
 	recipe recipe              // for the other ways
 	apart  func(bucket string) bool
 	memory *semaphore.Weighted // bytes of objects between two stores
+	bare   atomic.Bool         // the other store has refused a checksum that its source had
 
 	// The store's limit is learned. As long as objects above it come up, each is
 	// looked at before it is copied.
@@ -159,7 +160,11 @@ func (o *copyObject) between(ctx context.Context, t *Task, out *job.Outcome) err
 	ctx, cancel := o.env.untilDrained(ctx)
 	defer cancel()
 	x := o.transfer(t)
+	x.bare = o.bare.Load()
 	parts, err := x.stream(ctx, o.memory)
+	if x.bare && err == nil {
+		o.bare.Store(true)
+	}
 	return x.end(ctx, "streamed between stores", parts, 1, err, out)
 }
 

@@ -7,10 +7,12 @@ import (
 	"crypto/md5"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -34,6 +36,40 @@ func (x *transfer) stream(ctx context.Context, memory *semaphore.Weighted) (part
 	if err := x.look(ctx); err != nil {
 		return 0, err
 	}
+	algorithm, inherited := x.recipe.checksumOf(&x.head)
+	parts, err = x.streamOnce(ctx, memory)
+	if inherited && !x.bare && ctx.Err() == nil && refusesSum(err) {
+		x.bare = true // there are stores that do not know the algorithm, and it was nobody's wish
+		parts, err = x.streamOnce(ctx, memory)
+	}
+	if inherited && x.bare {
+		x.remark = "without the " + string(algorithm) + " checksum of the source, which the store refuses"
+	}
+	return parts, err
+}
+
+// refusesSum reports whether a store may have refused what is written to it for
+// its checksum.
+func refusesSum(err error) bool {
+	var status int
+	if e, ok := errors.AsType[*resultError](err); ok {
+		status = e.Status
+	} else if e, ok := asStoreError(err); ok && e.Op != "GetObject" && e.Op != "HeadObject" {
+		status = e.Status
+	}
+	return status == http.StatusBadRequest || status == http.StatusNotImplemented
+}
+
+// algorithm is that of the checksum that the object is written with, if any.
+func (x *transfer) algorithm() job.ChecksumAlgorithm {
+	algorithm, inherited := x.recipe.checksumOf(&x.head)
+	if inherited && x.bare {
+		return ""
+	}
+	return algorithm
+}
+
+func (x *transfer) streamOnce(ctx context.Context, memory *semaphore.Weighted) (parts int, err error) {
 	proof := newProof(&x.head)
 	size := partSize(x.head.Size, cmp.Or(x.env.PartSize, streamPart))
 	if x.head.Size <= size {
@@ -89,7 +125,7 @@ func (x *transfer) put(ctx context.Context, proof *proof, memory *semaphore.Weig
 	}
 	req := objectstore.Request{
 		Method: http.MethodPut, Bucket: x.to.Bucket, Key: []byte(x.to.Key), Body: objectstore.NewBody(part),
-		Headers: append(x.headers, x.checksum(part)...),
+		Headers: slices.Concat(x.headers, x.checksum(part)),
 	}
 	var res objectstore.Result
 	if x.client.Do(ctx, &req, &res); !res.OK() {
@@ -100,7 +136,7 @@ func (x *transfer) put(ctx context.Context, proof *proof, memory *semaphore.Weig
 
 // sendParts writes an object in parts, while the next are being read.
 func (x *transfer) sendParts(ctx context.Context, proof *proof, size int64, memory *semaphore.Weighted) (parts int, err error) {
-	algorithm, _ := x.recipe.checksumOf(&x.head)
+	algorithm := x.algorithm()
 	create, complete := checksumHeaders(algorithm)
 	upload, err := objectstore.CreateMultipart(ctx, x.client, x.to, append(create, x.headers...)...)
 	if err != nil {
@@ -145,7 +181,7 @@ func (x *transfer) sendParts(ctx context.Context, proof *proof, size int64, memo
 
 // checksum is the header for a body, if its object is to have a checksum.
 func (x *transfer) checksum(body []byte) []objectstore.Header {
-	algorithm, _ := x.recipe.checksumOf(&x.head)
+	algorithm := x.algorithm()
 	if algorithm == "" {
 		return nil
 	}

@@ -31,6 +31,8 @@ type transfer struct {
 
 	head    objectstore.Head     // of from
 	headers []objectstore.Header // of to
+	bare    bool                 // give to no checksum just because from has one
+	remark  string               // for the report
 }
 
 // look learns all about the source, and pins it. Once is enough.
@@ -186,14 +188,18 @@ func asStoreError(err error) (*objectstore.Error, bool) {
 func (x *transfer) end(ctx context.Context, way string, parts, before int, err error, out *job.Outcome) error {
 	switch {
 	case err == nil:
-		*out = job.Outcome{HTTPStatus: http.StatusOK, Message: success + " (" + way + ")", Attempts: before}
+		*out = job.Outcome{HTTPStatus: http.StatusOK, Attempts: before}
 		if parts > 0 {
 			noun := "parts"
 			if parts == 1 {
 				noun = "part"
 			}
-			out.Message = fmt.Sprintf("%s (%s, %d %s)", success, way, parts, noun)
+			way = fmt.Sprintf("%s, %d %s", way, parts, noun)
 		}
+		if x.remark != "" {
+			way += ", " + x.remark
+		}
+		out.Message = success + " (" + way + ")"
 		return nil
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
