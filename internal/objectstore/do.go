@@ -220,7 +220,7 @@ func (s *Store) attempt(ctx context.Context, x *exchange, req *Request, res *Res
 		if ended := s.ended(ctx); ended != nil {
 			res.interrupt(ended)
 		}
-		if errors.Is(err, fasthttp.ErrBodyTooLarge) {
+		if errors.Is(err, fasthttp.ErrBodyTooLarge) || req.NotSlower && x.doubt && res.Code == "RequestTimeout" {
 			return final
 		}
 		return again

@@ -65,6 +65,8 @@ type Request struct {
 	ErrorIn200 bool
 	// Timeout replaces Config.AttemptTimeout for calls that the store takes its time to do, such as copying gigabytes.
 	Timeout time.Duration
+	// NotSlower makes an answer that does not come in time final: there is another way to do the same.
+	NotSlower bool
 	// KeepHeader asks for Result.Header.
 	KeepHeader bool
 

@@ -1,6 +1,7 @@
 package operation
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"strings"
@@ -84,14 +85,26 @@ func (o *copyObject) Do(ctx context.Context, t *Task, s *Scratch, out *job.Outco
 	s.headers = append(s.headers[:0], o.req.Headers...)
 	s.headers[o.source].Value = objectstore.CopySource(t.Bucket, t.Key, t.VersionID)
 	s.req.Headers = s.headers
+	s.req.NotSlower = true
 	before := *out
-	if err := s.do(ctx, o.client, out); err != nil || !out.Failed {
+	err := s.do(ctx, o.client, out)
+	if err != nil || !out.Failed {
 		return err
 	}
-	if again := tooLarge(&s.res) || tooSlow(&s.res) && o.sizeable(ctx, t); !again {
+	attempts := out.Attempts
+	if tooSlow(&s.res) {
+		large, size := o.sizeable(ctx, t)
+		if !large { // it is not for its size, so the same may do better
+			s.req.NotSlower, s.req.Timeout = false, objectstore.CopyTimeout(size)
+			*out = before
+			if err = s.do(ctx, o.client, out); err == nil {
+				out.Attempts += attempts
+			}
+			return err
+		}
+	} else if !tooLarge(&s.res) {
 		return nil
 	}
-	attempts := out.Attempts
 	*out = before // should it have no outcome
 	return o.inParts(ctx, t, attempts, out)
 }
@@ -112,10 +125,11 @@ func tooLarge(r *objectstore.Result) bool {
 // less, and gets the time that its size may need.
 func tooSlow(r *objectstore.Result) bool { return r.Status == 0 && r.Code == "RequestTimeout" }
 
-// sizeable reports whether an object makes more than one part.
-func (o *copyObject) sizeable(ctx context.Context, t *Task) bool {
+// sizeable reports whether an object makes more than one part, and its size if that
+// can be had.
+func (o *copyObject) sizeable(ctx context.Context, t *Task) (large bool, size int64) {
 	head, err := objectstore.HeadFull(ctx, o.client, sourceOf(t))
-	return err == nil && head.Size > copyPart
+	return err == nil && head.Size > cmp.Or(o.env.PartSize, copyPart), head.Size
 }
 
 // sourceOf is the object that a task is about.
@@ -137,15 +151,22 @@ func (o *copyObject) inParts(ctx context.Context, t *Task, attempts int, out *jo
 	ctx, cancel := o.env.untilDrained(ctx)
 	defer cancel()
 	x := o.transfer(t)
-	parts, err := x.inParts(ctx)
-	if size := x.head.Size; size > 0 {
-		o.learn(size)
+	var parts int
+	err := x.look(ctx)
+	if err == nil {
+		o.learn(x.head.Size)
+		x.limit = o.refused.Load()
+		parts, err = x.inParts(ctx)
+		o.learn(x.limit) // it may not have taken such parts either
 	}
 	return x.end(ctx, "multipart copy", parts, attempts, err, out)
 }
 
 // learn notes that an object of that size was too large.
 func (o *copyObject) learn(size int64) {
+	if size == 0 {
+		return
+	}
 	for {
 		known := o.refused.Load()
 		if known != 0 && known <= size || o.refused.CompareAndSwap(known, size) {

@@ -17,6 +17,7 @@ import (
 const (
 	maxParts     = 10_000
 	copyPart     = 128 << 20 // bytes; a part is copied by the store, so only the number of requests counts
+	leastPart    = 5 << 20   // bytes of any part but the last, as S3 wants it
 	sideBySide   = 4         // parts of one object at a time
 	abortTimeout = 30 * time.Second
 )
@@ -28,10 +29,12 @@ type transfer struct {
 	recipe *recipe
 	from   objectstore.Object // with its ETag, once it was looked at
 	to     objectstore.Object
+	limit  int64 // bytes of an object that the store did not copy with one request; 0: unknown
 
 	head    objectstore.Head     // of from
 	headers []objectstore.Header // of to
 	bare    bool                 // give to no checksum just because from has one
+	halved  int                  // times that the parts were found too large
 	remark  string               // for the report
 }
 
@@ -78,6 +81,12 @@ func (x *transfer) inParts(ctx context.Context) (parts int, err error) {
 	algorithm, inherited := x.recipe.checksumOf(&x.head)
 	create, complete := checksumHeaders(algorithm)
 	parts, err = x.copyParts(ctx, create, complete)
+	for refusesPart(err) && ctx.Err() == nil {
+		if x.limit = x.part(); !x.shrink() {
+			break
+		}
+		parts, err = x.copyParts(ctx, create, complete)
+	}
 	if e, ok := asStoreError(err); ok && inherited && ctx.Err() == nil &&
 		(e.Status == http.StatusNotImplemented || e.Status == http.StatusBadRequest) {
 		// There are stores that copy no parts into an upload with checksums. This one
@@ -87,8 +96,33 @@ func (x *transfer) inParts(ctx context.Context) (parts int, err error) {
 	return parts, err
 }
 
+// part is how large the parts are that the store is asked to copy.
+func (x *transfer) part() int64 { return cmp.Or(x.env.PartSize, copyPart) >> x.halved }
+
+// shrink halves the parts until they are below the limit, or too small to be halved.
+func (x *transfer) shrink() bool {
+	least := int64(leastPart)
+	if x.env.PartSize > 0 { // a test
+		least = 1
+	}
+	for x.limit > 0 && x.part() >= x.limit {
+		if x.part()/2 < least {
+			return false
+		}
+		x.halved++
+	}
+	return true
+}
+
+// refusesPart reports whether a store copies no parts of that size.
+func refusesPart(err error) bool {
+	e, ok := asStoreError(err)
+	return ok && e.Op == "UploadPartCopy" && tooLarge(&objectstore.Result{Status: e.Status, Code: e.Code, Message: e.Message})
+}
+
 func (x *transfer) copyParts(ctx context.Context, create, complete []objectstore.Header) (parts int, err error) {
-	size := partSize(x.head.Size, cmp.Or(x.env.PartSize, copyPart))
+	x.shrink()
+	size := partSize(x.head.Size, x.part())
 	parts = max(1, int((x.head.Size+size-1)/size))
 	upload, err := objectstore.CreateMultipart(ctx, x.client, x.to, append(create, x.headers...)...)
 	if err != nil {

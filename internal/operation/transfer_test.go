@@ -155,6 +155,71 @@ func TestTheLimitIsLearned(t *testing.T) {
 	check("small", 1, 0)
 }
 
+// TestPartsKeepToTheLimit: what is too large for CopyObject may be too large for a
+// part. Parts are made smaller until they are not, and start so the next time.
+func TestPartsKeepToTheLimit(t *testing.T) {
+	t.Parallel()
+	srv := limited(t)
+	a := access(t, srv)
+	srv.Put("src", "k", long)
+	p := job.S3PutObjectCopy{TargetResource: "arn:aws:s3:::dest"}
+	o, err := operation.New(job.Operation{S3PutObjectCopy: &p}, operation.Env{Client: a, Objects: a, PartSize: 64})
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(uploads, copies int) {
+		t.Helper()
+		srv.Forget()
+		if out := task(t, o, "src", "k", ""); out.Message != "Successful (multipart copy, 5 parts)" {
+			t.Errorf("got %+v", out)
+		}
+		if n := srv.Count("CreateMultipartUpload"); n != uploads || srv.Uploads("dest") != 0 || srv.Count("CopyObject") != copies {
+			t.Errorf("%d uploads, want %d; %d are left; %d CopyObject, want %d", n, uploads, srv.Uploads("dest"), srv.Count("CopyObject"), copies)
+		}
+	}
+	check(3, 1) // of 32 bytes, 16, and 8
+	check(1, 0)
+	srv.Fault(objectstoretest.Match{Op: "UploadPartCopy"}, objectstoretest.Status(413, "EntityTooLarge"))
+	if out := task(t, o, "src", "k", ""); out.Code != "EntityTooLarge" || srv.Uploads("dest") != 0 {
+		t.Errorf("a store that copies no part at all: %+v, %d uploads left", out, srv.Uploads("dest"))
+	}
+}
+
+// TestACopyThatTakesTooLong is done in parts if it is large, else once more: neither
+// spends all its attempts on waiting.
+func TestACopyThatTakesTooLong(t *testing.T) {
+	t.Parallel()
+	srv := objectstoretest.Start(t, objectstoretest.Config{AccessKey: "AKID", Secret: "secret"})
+	srv.CreateBucket("dest")
+	store, err := objectstore.New(objectstore.Config{
+		Endpoint: srv.URL(), Credentials: srv.Credentials(), AttemptTimeout: time.Second, BackoffBase: time.Nanosecond, BackoffCap: time.Nanosecond,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(store.Close)
+	a, err := objectstore.NewAccess(store, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Put("src", "small", "small")
+	srv.Put("src", "large", long)
+	check := func(key, message string, copies, attempts int) {
+		t.Helper()
+		srv.Forget()
+		gate := objectstoretest.NewGate()
+		defer gate.Open()
+		rule := srv.Fault(objectstoretest.Match{Op: "CopyObject", Times: 1}, objectstoretest.Block(gate))
+		defer rule.Remove()
+		out := task(t, copier(t, a, job.S3PutObjectCopy{TargetResource: "dest"}), "src", key, "")
+		if n := srv.Count("CopyObject"); out.Message != message || n != copies || out.Attempts != attempts {
+			t.Errorf("%s: got %+v after %d CopyObject, want %s after %d", key, out, n, message, copies)
+		}
+	}
+	check("large", "Successful (multipart copy, 4 parts)", 1, 1)
+	check("small", "Successful", 2, 2)
+}
+
 // TestPartsCarryWhatCopyObjectWould looks at the headers of the object to be.
 func TestPartsCarryWhatCopyObjectWould(t *testing.T) {
 	t.Parallel()
