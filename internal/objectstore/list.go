@@ -6,6 +6,7 @@ import (
 	"errors"
 	"iter"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -38,14 +39,15 @@ type ListQuery struct {
 
 // A ListPage is one page of a listing, and the memory for the next. What it holds is valid until it is used again.
 type ListPage struct {
-	// Entries are the rows as the store sent them: a store may repeat rows of the page before, and some do.
+	// Entries are the rows in the order of the store; what it sent although it comes before After is left out. A store may
+	// repeat rows of the page before, and may name the versions of a key in any order: some do.
 	Entries  []ListEntry
 	Prefixes [][]byte // what Delimiter folded
 	// Truncated says that more may follow; [ListPage.Next] asks for it.
 	Truncated bool
 	NextToken string // of the store, empty if it gave none
-	// NextKey is the greatest key or folded prefix of the page, NextVersion the version of its last row under that key.
-	// If the page has neither, they are the markers of the store.
+	// NextKey is the greatest key or folded prefix of the page, NextVersion the version of a row under that key. They are the
+	// markers of the store if those name such a row, or the page has none.
 	NextKey, NextVersion string
 
 	markerKey, markerVersion []byte // of the store
@@ -158,7 +160,8 @@ func (p *ListPage) read(doc []byte, q ListQuery) error {
 			return err
 		}
 	}
-	p.last()
+	p.last(q)
+	p.trim(q)
 	if p.Truncated && p.stuckAfter(q) {
 		return ErrStuck
 	}
@@ -187,29 +190,71 @@ func (p *ListPage) decode() (err error) {
 	return err
 }
 
-// last finds where the page ends.
-func (p *ListPage) last() {
+// last finds where the page ends: by the markers of the store if they name something that is on the page, else by what is
+// on it. Any row of a page will do, for the worst that comes of it is that rows come twice.
+func (p *ListPage) last(q ListQuery) {
 	var key, version []byte
+	marked, best := false, useless
 	for i := range p.Entries {
 		e := &p.Entries[i]
-		if bytes.Compare(e.Key, key) < 0 {
+		order, fit := bytes.Compare(e.Key, key), e.fitness(q)
+		switch {
+		case order < 0:
 			p.disordered = true
-			continue
+		case order > 0, fit >= best, fit == passed:
+			key, version, best = e.Key, e.VersionID, max(fit, useless)
 		}
-		key, version = e.Key, e.VersionID
+		marked = marked || fit == fine && bytes.Equal(e.Key, p.markerKey) && bytes.Equal(e.VersionID, p.markerVersion)
+	}
+	if best == useless && string(key) == q.After {
+		version = []byte(q.VersionMarker)
 	}
 	for _, prefix := range p.Prefixes {
 		if bytes.Compare(prefix, key) > 0 {
-			key, version = prefix, nil
+			key, version, marked = prefix, nil, false
 		}
 	}
-	if key == nil {
+	if key == nil || marked {
 		key, version = p.markerKey, p.markerVersion
 	}
 	p.NextKey, p.NextVersion = string(key), string(version)
 	if !p.truncated { // the element that every store sends is missing
 		p.Truncated = p.NextToken != "" || len(p.markerKey) > 0
 	}
+}
+
+// How good a row is to go on after.
+const (
+	passed  = iota // no better than those before it: the page began after it, or so it should
+	useless        // it comes before the page, where versitygw repeats it
+	risky          // asked to go on after an old null version, versitygw lists only null versions of the keys that follow
+	fine
+)
+
+func (e *ListEntry) fitness(q ListQuery) int {
+	if q.VersionMarker != "" && string(e.Key) == q.After {
+		switch {
+		case e.IsLatest:
+			return useless
+		case string(e.VersionID) == q.VersionMarker:
+			return passed
+		}
+	}
+	if !e.IsLatest && string(e.VersionID) == "null" {
+		return risky
+	}
+	return fine
+}
+
+// trim drops rows that come before the page: there are stores that repeat some, or begin a listing of versions with the
+// key that it should begin after. With a token, After says nothing about stores that keep no order.
+func (p *ListPage) trim(q ListQuery) {
+	if q.Token != "" && !q.Versions || q.After == "" {
+		return
+	}
+	p.Entries = slices.DeleteFunc(p.Entries, func(e ListEntry) bool {
+		return string(e.Key) < q.After || string(e.Key) == q.After && (!q.Versions || q.VersionMarker == "")
+	})
 }
 
 // stuckAfter reports whether the page that Next would ask for is the one that q asked for, or one before it.

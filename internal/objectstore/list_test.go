@@ -59,7 +59,7 @@ func TestListPageOfObjects(t *testing.T) {
 `))
 	var page objectstore.ListPage
 	q := objectstore.ListQuery{
-		Bucket: "b", Prefix: "a &é", Delimiter: "/", After: "a+", MaxKeys: 7, ExpectedBucketOwner: "123456789012",
+		Bucket: "b", Prefix: "a &é", Delimiter: "/", After: "a ", MaxKeys: 7, ExpectedBucketOwner: "123456789012",
 	}
 	if err := store.ListPage(t.Context(), q, &page); err != nil {
 		t.Fatal(err)
@@ -81,7 +81,7 @@ func TestListPageOfObjects(t *testing.T) {
 		t.Errorf("the same page once more: %v", err)
 	}
 	const common = "delimiter=%2F&encoding-type=url&list-type=2&max-keys=7&prefix=a%20%26%C3%A9"
-	for i, uri := range []string{"/b?" + common + "&start-after=a%2B", "/b?continuation-token=to%2Bken%252F%3D%26&" + common} {
+	for i, uri := range []string{"/b?" + common + "&start-after=a%20", "/b?continuation-token=to%2Bken%252F%3D%26&" + common} {
 		got := s3.Requests()[i]
 		if got.URI != uri || got.Header.Get("X-Amz-Expected-Bucket-Owner") != "123456789012" {
 			t.Errorf("asked for %s of %s", got.URI, got.Header.Get("X-Amz-Expected-Bucket-Owner"))
@@ -95,7 +95,7 @@ func TestListPageOfVersions(t *testing.T) {
 	s3.Fault(objectstoretest.Match{Op: "ListObjectVersions"}, objectstoretest.Answer(200, `<s3:ListVersionsResult xmlns:s3="x">
 <s3:Version><s3:Key>a&#x26;b %2F</s3:Key><s3:VersionId>v2</s3:VersionId><s3:IsLatest>true</s3:IsLatest><s3:LastModified>2026-07-01T12:00:00Z</s3:LastModified>
  <s3:ETag>&#34;e&#34;</s3:ETag><s3:Size>5</s3:Size></s3:Version>
-<s3:DeleteMarker><s3:Key>a&#x26;b %2F</s3:Key><s3:VersionId>null</s3:VersionId><s3:IsLatest>false</s3:IsLatest></s3:DeleteMarker>
+<s3:DeleteMarker><s3:Key>a&#x26;b %2F</s3:Key><s3:VersionId>v1</s3:VersionId><s3:IsLatest>false</s3:IsLatest></s3:DeleteMarker>
 <s3:IsTruncated>true</s3:IsTruncated><s3:NextKeyMarker>z</s3:NextKeyMarker></s3:ListVersionsResult>`))
 	var page objectstore.ListPage
 	q := objectstore.ListQuery{Bucket: "b", Versions: true, Prefix: "a", Token: "not sent"}
@@ -104,7 +104,7 @@ func TestListPageOfVersions(t *testing.T) {
 	}
 	want := []row{
 		{"a&b %2F", "v2", "e", "", 5, "2026-07-01T12:00:00Z", true, false},
-		{"a&b %2F", "null", "", "", 0, noTime, false, true},
+		{"a&b %2F", "v1", "", "", 0, noTime, false, true},
 	}
 	if diff := cmp.Diff(want, rowsOf(&page)); diff != "" {
 		t.Error("rows (-want +got):\n" + diff)
@@ -114,7 +114,7 @@ func TestListPageOfVersions(t *testing.T) {
 	}
 	for i, uri := range []string{
 		"/b?encoding-type=url&prefix=a&versions=",
-		"/b?encoding-type=url&key-marker=a%26b%20%252F&prefix=a&version-id-marker=null&versions=",
+		"/b?encoding-type=url&key-marker=a%26b%20%252F&prefix=a&version-id-marker=v1&versions=",
 	} {
 		if got := s3.Requests()[i].URI; got != uri {
 			t.Errorf("asked for %s", got)
@@ -208,4 +208,39 @@ func TestHugePagesAreRefused(t *testing.T) {
 	if err := store.ListPage(t.Context(), objectstore.ListQuery{Bucket: "b"}, &got); err == nil || len(got.Entries) != 0 {
 		t.Errorf("%d rows, %v", len(got.Entries), err)
 	}
+}
+
+// TestRowsThatWereNotAskedFor: some servers begin a listing of versions with the very key that it should begin after, and
+// repeat the row of the marker. Theirs lists the versions of a key apart from its delete markers, too.
+func TestRowsThatWereNotAskedFor(t *testing.T) {
+	t.Parallel()
+	s3, store := start(t, objectstoretest.Config{}, nil)
+	s3.Fault(objectstoretest.Match{Op: "ListObjectVersions"}, objectstoretest.Answer(200, `<ListVersionsResult>
+<DeleteMarker><Key>k</Key><VersionId>2</VersionId></DeleteMarker><DeleteMarker><Key>l</Key><VersionId>9</VersionId></DeleteMarker>
+<Version><Key>a</Key><VersionId>1</VersionId></Version><Version><Key>k</Key><VersionId>3</VersionId></Version>
+<Version><Key>l</Key><VersionId>8</VersionId></Version><Version><Key>l</Key><VersionId>7</VersionId></Version>
+<IsTruncated>true</IsTruncated><NextKeyMarker>l</NextKeyMarker><NextVersionIdMarker>9</NextVersionIdMarker></ListVersionsResult>`))
+	s3.Fault(objectstoretest.Match{Op: "ListObjectsV2"}, objectstoretest.Answer(200, `<ListBucketResult><Contents><Key>a</Key></Contents>
+<Contents><Key>k</Key></Contents><Contents><Key>l</Key></Contents><IsTruncated>false</IsTruncated></ListBucketResult>`))
+	check := func(q objectstore.ListQuery, want string) {
+		t.Helper()
+		q.Bucket = "b"
+		var page objectstore.ListPage
+		if err := store.ListPage(t.Context(), q, &page); err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, e := range page.Entries {
+			got += string(e.Key) + string(e.VersionID) + " "
+		}
+		if got += "> " + page.NextKey + page.NextVersion; got != want {
+			t.Errorf("after %q, version %q: got %s, want %s", q.After, q.VersionMarker, got, want)
+		}
+	}
+	check(objectstore.ListQuery{Versions: true}, "k2 l9 a1 k3 l8 l7 > l9")
+	check(objectstore.ListQuery{Versions: true, After: "k"}, "l9 l8 l7 > l9")
+	check(objectstore.ListQuery{Versions: true, After: "k", VersionMarker: "3"}, "k2 l9 k3 l8 l7 > l9")
+	check(objectstore.ListQuery{Versions: true, After: "l", VersionMarker: "9"}, "l9 l8 l7 > l7")
+	check(objectstore.ListQuery{After: "a"}, "k l > l")
+	check(objectstore.ListQuery{After: "x", Token: "t"}, "a k l > l")
 }

@@ -106,7 +106,7 @@ func TestWalksGiveEverything(t *testing.T) {
 		if q.Versions && q.Delimiter != "" {
 			q.After = "" // a marker that ends with the delimiter stands for the folded keys
 		}
-		repeats := false
+		repeats := q.Versions && slices.ContainsFunc(rows, func(r objectstoretest.Row) bool { return r.VersionID == "" })
 		for _, name := range rapid.SliceOfN(rapid.SampledFrom(slices.Sorted(maps.Keys(curable))), 0, 4).Draw(rt, "faults") {
 			if q.Delimiter != "" && (name == "repeat" || name == "lose") {
 				continue // with prefixes there is only the token to go by
@@ -131,6 +131,38 @@ func TestWalksGiveEverything(t *testing.T) {
 			}
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
+			rt.Errorf("(-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestWalksOfOddVersions: no version is lost on servers that have their own idea of where a page begins.
+func TestWalksOfOddVersions(t *testing.T) {
+	t.Parallel()
+	s3, store := start(t, objectstoretest.Config{OddVersions: true}, nil)
+	rapid.Check(t, func(rt *rapid.T) {
+		s3.Forget()
+		var rows []objectstoretest.Row
+		for key := range rapid.IntRange(0, 9).Draw(rt, "keys") {
+			null := rapid.IntRange(-1, 5).Draw(rt, "null version")
+			for i := range rapid.IntRange(1, 6).Draw(rt, "versions") {
+				r := objectstoretest.Row{Key: fmt.Sprint("k", key), VersionID: fmt.Sprint("v", 9-i), DeleteMarker: rapid.Bool().Draw(rt, "marker")}
+				if i == null {
+					r.VersionID = ""
+				}
+				rows = append(rows, r)
+			}
+		}
+		s3.Fill("b", rows)
+		q := objectstore.ListQuery{Bucket: "b", Versions: true, MaxKeys: rapid.IntRange(3, 9).Draw(rt, "page size")}
+		got, err := walk(t, store, q)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		for row := range got {
+			got[row] = 1
+		}
+		if diff := cmp.Diff(wanted(rows, q), got); diff != "" {
 			rt.Errorf("(-want +got):\n%s", diff)
 		}
 	})
@@ -172,6 +204,34 @@ func TestStuckStores(t *testing.T) {
 	check("no token, last page", objectstoretest.NoToken(), false, true)
 	check("no markers, last page", objectstoretest.NoToken(), true, true)
 	check("short", objectstoretest.ShortPage(1), true, false)
+}
+
+// TestStoresThatDoNotMove: one that looks past the markers, and answers with its first page for ever.
+func TestStoresThatDoNotMove(t *testing.T) {
+	t.Parallel()
+	check := func(name, rows string, versions bool) {
+		t.Helper()
+		s3, store := start(t, objectstoretest.Config{}, nil)
+		s3.Fault(objectstoretest.Match{}, objectstoretest.Answer(200, "<ListResult><IsTruncated>true</IsTruncated>"+rows+"</ListResult>"))
+		if _, err := walk(t, store, objectstore.ListQuery{Bucket: "b", Versions: versions}); !errors.Is(err, objectstore.ErrStuck) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	const (
+		latest = "<Version><Key>k</Key><VersionId>3</VersionId><IsLatest>true</IsLatest></Version>"
+		old    = "<Version><Key>k</Key><VersionId>1</VersionId><IsLatest>false</IsLatest></Version>"
+		null   = "<Version><Key>k</Key><VersionId>null</VersionId><IsLatest>false</IsLatest></Version>"
+		marker = "<DeleteMarker><Key>k</Key><VersionId>2</VersionId><IsLatest>false</IsLatest></DeleteMarker>"
+	)
+	check("keys", "<Contents><Key>a</Key></Contents><Contents><Key>b</Key></Contents>", false)
+	check("the same token", "<NextContinuationToken>t</NextContinuationToken>", false)
+	check("one version", latest, true)
+	check("versions", latest+old, true)
+	check("with null", latest+old+null, true)
+	check("markers first", marker+latest+old, true)
+	check("markers last", latest+null+marker, true)
+	check("a marker first", marker+latest, true)
+	check("its own markers", marker+latest+old+"<NextKeyMarker>k</NextKeyMarker><NextVersionIdMarker>1</NextVersionIdMarker>", true)
 }
 
 func TestManyPages(t *testing.T) {

@@ -90,6 +90,7 @@ type listing struct {
 	after, version    string // after that version of the key, or after all of them
 	folded            bool   // after all keys that begin with after
 	limit             int
+	odd               bool // as Config.OddVersions says
 }
 
 // folds is what the delimiter makes of key, "" if nothing.
@@ -155,8 +156,10 @@ func (c *cursor) next() []Row {
 // collect lists.
 func (c *cursor) collect(q listing) (items []item, more bool) {
 	c.skip(func(key string) bool {
-		return key < q.prefix || key < q.after || key == q.after && key != "" && q.version == "" || q.folded && strings.HasPrefix(key, q.after)
+		return key < q.prefix || key < q.after || key == q.after && key != "" && q.version == "" && !q.odd ||
+			q.folded && strings.HasPrefix(key, q.after)
 	})
+	onlyNull := false
 	for group := c.next(); group != nil; group = c.next() {
 		key := group[0].Key
 		if !strings.HasPrefix(key, q.prefix) {
@@ -177,10 +180,17 @@ func (c *cursor) collect(q listing) (items []item, more bool) {
 			group = group[:1]
 		}
 		from := 0
-		if key == q.after {
+		if key == q.after && q.version != "" {
 			from = 1 + slices.IndexFunc(group, func(r Row) bool { return cmp.Or(r.VersionID, "null") == q.version })
+			if q.odd && from == 1 {
+				from = 0
+			}
+			onlyNull = q.odd && from > 0 && q.version == "null"
 		}
 		for i := from; i < len(group); i++ {
+			if onlyNull && group[i].VersionID != "" {
+				continue
+			}
 			if len(items) == q.limit {
 				return items, true
 			}
@@ -215,6 +225,7 @@ func (s *Server) list(r *Request, b *bucket, query url.Values, spoil func(*page)
 	q := listing{
 		prefix: query.Get("prefix"), delimiter: query.Get("delimiter"), versions: r.Op == "ListObjectVersions", limit: s.cfg.PageSize,
 	}
+	q.odd = q.versions && s.cfg.OddVersions
 	if raw := query.Get("max-keys"); raw != "" {
 		n, err := strconv.Atoi(raw)
 		if err != nil || n < 0 {
@@ -245,6 +256,10 @@ func (s *Server) list(r *Request, b *bucket, query url.Values, spoil func(*page)
 		p.last = p.items[len(p.items)-1]
 	}
 	p.pointOn()
+	if q.odd {
+		markers := slices.DeleteFunc(slices.Clone(p.items), func(i item) bool { return !i.DeleteMarker })
+		p.items = append(markers, slices.DeleteFunc(p.items, func(i item) bool { return i.DeleteMarker })...)
+	}
 	if spoil != nil {
 		spoil(&p)
 		s.tokens++

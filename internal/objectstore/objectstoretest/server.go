@@ -49,6 +49,10 @@ type Config struct {
 	PageSize int
 	// RawKeys has listings ignore encoding-type, as some servers do: keys come as XML text, what XML cannot hold is lost.
 	RawKeys bool
+	// OddVersions lists versions as versitygw does: a page has the delete markers first; it begins with the very key that it
+	// should begin after, or with the very version if that is the latest; and after an old null version there are only the
+	// null versions of the keys that follow.
+	OddVersions bool
 	// Owner is the account whose buckets these are: who expects another is refused. Empty: anybody's.
 	Owner string
 	// CopyLimit is the most bytes that one CopyObject or UploadPartCopy may copy. 0: no limit.
