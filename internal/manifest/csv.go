@@ -15,8 +15,8 @@ const (
 // CSV reads the rows of a CSV manifest, or of a piece of one. It is not safe for concurrent use.
 //
 // Beyond RFC 4180 it is as strict as S3 Batch Operations: the same number of columns in each row,
-// no line break inside a cell, no header (a header line is a row like any other). Lines end with LF
-// or CRLF, the last one may have no end, and empty lines are skipped.
+// no line break inside a cell, no header, no white space that is not encoded; see [Layout] for lenience.
+// Lines end with LF or CRLF, the last one may have no end, and empty lines are skipped.
 //
 // It does not allocate per row.
 type CSV struct {

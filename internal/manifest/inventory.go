@@ -108,7 +108,7 @@ func (c *counter) Read(p []byte) (int, error) {
 	if most := 512 - len(c.head); most > 0 {
 		c.head = append(c.head, p[:min(n, most)]...)
 	}
-	if err != nil && err != io.EOF { //nolint:errorlint // an io.Reader returns io.EOF itself
+	if err != nil && err != io.EOF {
 		c.err = err
 	}
 	return n, err
@@ -159,7 +159,7 @@ func decodeInventory(d *json.Decoder) (*Inventory, error) {
 	if _, err := d.Token(); err != nil { // the closing brace
 		return nil, err
 	}
-	if _, err := d.Token(); err != io.EOF { //nolint:errorlint // as documented
+	if _, err := d.Token(); err != io.EOF {
 		return nil, errors.New("there is more behind its end")
 	}
 	if !listed {
@@ -209,7 +209,7 @@ func open(d *json.Decoder, want json.Delim) error {
 
 // notInventory is the error of a manifest.json that starts with head and is none because of err.
 func notInventory(head []byte, err error) *Error {
-	detail := ""
+	var detail string
 	start := bytes.TrimSpace(head)
 	switch {
 	case len(start) == 0:

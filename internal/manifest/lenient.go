@@ -10,7 +10,7 @@ import (
 const lenience = "tag the job stevedore:manifest=lenient"
 
 // Notes says what leniency has put up with.
-type Notes struct {
+type Notes struct { //nolint:recvcheck // a value that is added to
 	Compression string `json:",omitzero"` // "gzip" or "zstd": the manifest is compressed
 	BOM         bool   `json:",omitzero"` // it starts with a byte order mark
 	Header      bool   `json:",omitzero"` // its first row names the columns

@@ -1,13 +1,14 @@
-// Package manifest reads the list of objects a job works on, row by row and never as a whole.
+// Package manifest reads and writes lists of the objects a job works on, row by row and never as a whole.
 //
-//	object store ─▶ CSV ─▶ Row            plan: checks and counts every row, cuts chunks at row ends
-//	                 └──▶ Batch of rows   run: one row, one task
+//	object store ─▶ CSV or Table ─▶ Row            plan: checks and counts every row, cuts chunks at row ends
+//	                          └──▶ Batch of rows   run: one row, one task
 //
-// The format is S3BatchOperations_CSV_20180820: no header, UTF-8 without byte order mark, one row
-// per line, the columns the job's spec names, keys URL-encoded. A row never spans lines, so a
-// manifest may be cut after any line feed and read in pieces; [Position] carries the true offset
-// and line into each piece. Content that breaks a rule ends the reading with an [*Error], whose
-// reason is made for the FailureReasons of the job.
+// The formats are S3BatchOperations_CSV_20180820 (no header, UTF-8 without byte order mark, one row
+// per line, the columns the job's spec names, keys URL-encoded) and S3 Inventory reports: a manifest.json,
+// here an [Inventory], and data files that are such CSV too or columnar, which a [Table] reads. A row never spans
+// lines, so a CSV manifest may be cut after any line feed, or with [NewPiece] anywhere, and read in
+// pieces; [Position] carries the true offset and line into each piece. Content that breaks a rule ends the
+// reading with an [*Error], whose reason is made for the FailureReasons of the job.
 package manifest
 
 // Row is one row of a manifest: one object, and later one task.
@@ -22,10 +23,10 @@ type Row struct {
 	Size      int64  // bytes of the object; -1 if the manifest does not tell
 }
 
-// Position is a place in a manifest where a row may start. The zero Position is its beginning.
+// Position is a place in a file where a row may start. The zero Position is its beginning.
 type Position struct {
-	Offset int64 // bytes from the start of the manifest
-	Line   int64 // number of the line that starts there, counted from 1 (0 means 1)
+	Offset int64 // bytes from the start of the uncompressed text; in a columnar file, rows
+	Line   int64 // number of the line, or row, that starts there, counted from 1 (0 means 1)
 }
 
 // Rows are the rows of a manifest, or of a piece of it, one after the other. They are not safe for

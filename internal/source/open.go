@@ -103,10 +103,10 @@ func (s *Source) openText(ctx context.Context, r *Rows, end int64) error {
 	r.etag = r.file.Object.ETag
 
 	text := io.Reader(body)
-	switch r.file.Kind {
-	case Gzip:
+	if r.file.Kind == Gzip {
 		text = s.inflate(r, body, point, end)
-	case Zstd:
+	}
+	if r.file.Kind == Zstd {
 		packed := &watch{r: body}
 		z, err := zstd.NewReader(packed, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {

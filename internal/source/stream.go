@@ -82,9 +82,9 @@ func (s *stream) Read(p []byte) (int, error) {
 		s.sum.Write(p[:n])
 	}
 	switch {
-	case err == nil, err == io.EOF && s.left == 0: //nolint:errorlint // an io.Reader returns io.EOF itself
+	case err == nil, err == io.EOF && s.left == 0:
 		return n, nil
-	case err == io.EOF: //nolint:errorlint // likewise
+	case err == io.EOF:
 		err = io.ErrUnexpectedEOF
 	}
 	return n, s.fail(err)
@@ -121,7 +121,7 @@ type watch struct {
 
 func (w *watch) Read(p []byte) (int, error) {
 	n, err := w.r.Read(p)
-	if err != nil && err != io.EOF { //nolint:errorlint // an io.Reader returns io.EOF itself
+	if err != nil && err != io.EOF {
 		w.err = err
 	}
 	return n, err
