@@ -160,7 +160,19 @@ type Checkpoint struct {
 	ETag      string // of the manifest object, pinned when planning began
 	VersionID string `json:",omitzero"` // likewise; empty in a bucket without versions
 	Size      int64  // bytes of the manifest object
-	Lenient   bool   `json:",omitzero"` // it is read leniently
+
+	Lenient bool  `json:",omitzero"` // the manifest is read leniently
+	Notes   Notes `json:",omitzero"` // in the rows
+}
+
+// Notes says what was put up with in a manifest that is read leniently.
+type Notes struct {
+	Compression string `json:",omitzero"`
+	BOM         bool   `json:",omitzero"`
+	Header      bool   `json:",omitzero"`
+	Keys        int64  `json:",omitzero"` // rows with a key that is not encoded
+	Cells       int64  `json:",omitzero"` // rows with spaces around other cells
+	Columns     int64  `json:",omitzero"` // rows with empty columns too many
 }
 
 // Chunk is a contiguous run of tasks of one file of the manifest, the unit that is

@@ -33,14 +33,16 @@ type piece struct {
 	bucket string // of the first row
 	// Written by the worker before it closes cuts.
 	lines int64 // of the piece
+	notes manifest.Notes
 	err   error // what ended it
 }
 
 // cut is where a chunk ends.
 type cut struct {
-	rows int64 // in the chunk
-	end  manifest.Position
-	size int64 // rows that a chunk is to have; 0 while that is not known
+	rows  int64 // in the chunk
+	end   manifest.Position
+	size  int64           // rows that a chunk is to have
+	notes *manifest.Notes // of the piece up to end; nil if there are none
 }
 
 // pieces yields the pieces of src behind a checkpoint, in order.
@@ -152,7 +154,7 @@ func (p *piece) read(ctx context.Context, src *source.Source) (err error) {
 				continue
 			}
 		}
-		if err := p.send(ctx, cut{read - begun, rows.Position(), size}); err != nil {
+		if err := p.send(ctx, cut{read - begun, rows.Position(), size, notesOf(rows)}); err != nil {
 			return err
 		}
 		begun = read
@@ -164,11 +166,11 @@ func (p *piece) read(ctx context.Context, src *source.Source) (err error) {
 		if size == 0 {
 			size = chunkRows(src, p.file, rows)
 		}
-		if err := p.send(ctx, cut{read - begun, rows.Position(), size}); err != nil {
+		if err := p.send(ctx, cut{read - begun, rows.Position(), size, notesOf(rows)}); err != nil {
 			return err
 		}
 	}
-	p.lines = rows.Lines()
+	p.lines, p.notes = rows.Lines(), rows.Notes()
 	return nil
 }
 
@@ -177,6 +179,13 @@ func (p *piece) open(ctx context.Context, src *source.Source) (*source.Rows, err
 		return src.Piece(ctx, p.file, p.from.Offset, p.end)
 	}
 	return src.Open(ctx, p.file, p.pin, p.from, manifest.Position{})
+}
+
+func notesOf(rows *source.Rows) *manifest.Notes {
+	if n := rows.Notes(); n != (manifest.Notes{}) {
+		return &n
+	}
+	return nil
 }
 
 // send hands a cut over, if p is still wanted.

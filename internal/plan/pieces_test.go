@@ -2,6 +2,7 @@ package plan_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/md5"
 	"encoding/hex"
@@ -13,11 +14,13 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
 	"stevedore/internal/job"
 	"stevedore/internal/manifest"
+	"stevedore/internal/manifest/gunzip"
 	"stevedore/internal/objectstore"
 	"stevedore/internal/plan"
 	"stevedore/internal/source"
@@ -127,6 +130,34 @@ func plain(t *rapid.T) *list {
 	return l
 }
 
+// packed draws an inventory of some gzip files, a few of them empty.
+func packed(t *rapid.T) *list {
+	l := newList()
+	inv := manifest.NewInventory("b", "m", time.Unix(1, 0), manifest.Columns{})
+	for i := range rapid.IntRange(1, 12).Draw(t, "files") {
+		var b bytes.Buffer
+		w := gzip.NewWriter(&b)
+		if rows := rapid.SampledFrom([]int{0, 1, 40, 999, 1000, 2500}).Draw(t, "rows"); rows > 0 || i == 0 {
+			if _, err := w.Write(l.text(t, max(rows, 1))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		file := manifest.DataFile{Key: fmt.Sprintf("data/%d.csv.gz", i), Size: int64(b.Len())}
+		file.MD5 = l.put("m/"+file.Key, b.Bytes())
+		inv.Files = append(inv.Files, file)
+	}
+	text, err := inv.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.manifest("manifest.json", text, job.ManifestInventory)
+	l.spec.Index = gunzip.NewIndex(rapid.SampledFrom([]int64{1, 100_000}).Draw(t, "index"))
+	return l
+}
+
 // check reads every chunk from where it starts and compares: all rows, each once, in
 // order, and each chunk just its own.
 func (l *list) check(t *rapid.T, chunks []job.Chunk, planned job.Plan) {
@@ -173,7 +204,7 @@ func (l *list) check(t *rapid.T, chunks []job.Chunk, planned job.Plan) {
 // and is taken up again, its chunks are its rows.
 func TestAnyDivisionHasTheSameRows(t *testing.T) {
 	t.Parallel()
-	for name, draw := range map[string]func(*rapid.T) *list{"plain": plain} {
+	for name, draw := range map[string]func(*rapid.T) *list{"plain": plain, "inventory": packed} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			rapid.Check(t, func(t *rapid.T) {

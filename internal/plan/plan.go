@@ -82,13 +82,15 @@ func Make(ctx context.Context, r Request, objects source.Objects, from job.Check
 	if r.Piece <= 0 {
 		r.Piece = defaultPiece
 	}
-	p := &planner{source: src, save: save, at: from, most: r.Most}
+	p := &planner{source: src, save: save, at: from, most: r.Most, notes: manifest.Notes(from.Notes)}
 	if err := p.run(ctx, r.Workers, r.Piece); err != nil {
 		return job.Plan{}, err
 	}
+	notes := src.Notes()
+	notes.Add(p.notes)
 	return job.Plan{
 		Tasks: p.at.Rows, Bytes: p.at.Size, Bucket: p.at.Bucket,
-		ETag: p.at.ETag, VersionID: p.at.VersionID, Lenient: p.at.Lenient,
+		ETag: p.at.ETag, VersionID: p.at.VersionID, Lenient: p.at.Lenient, Leniency: notes.String(),
 	}, nil
 }
 
@@ -100,6 +102,7 @@ type planner struct {
 
 	at      job.Checkpoint // after the last row of pending
 	lines   int64          // of the present file before the present piece of it
+	notes   manifest.Notes // of all pieces before the present one
 	pending []job.Chunk    // cut, not saved
 	saved   time.Time
 }
@@ -150,6 +153,11 @@ func (p *planner) take(ctx context.Context, piece *piece) error {
 		if piece.cut {
 			p.at.Line += p.lines
 		}
+		if c.notes != nil {
+			notes := p.notes
+			notes.Add(*c.notes)
+			p.at.Notes = job.Notes(notes)
+		}
 		if p.most > 0 && p.at.Rows > p.most {
 			return invalid("The S3 Batch Operations job failed because it contains more keys than the maximum allowed in a single job")
 		}
@@ -165,6 +173,7 @@ func (p *planner) take(ctx context.Context, piece *piece) error {
 		}
 		return err
 	}
+	p.notes.Add(piece.notes)
 	if p.lines += piece.lines; piece.last {
 		p.lines = 0
 		p.at.File, p.at.Offset, p.at.Line, p.at.FileETag = piece.file+1, 0, 0, ""

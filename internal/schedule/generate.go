@@ -117,6 +117,7 @@ func (s *Scheduler) manifestOf(j *job.Job, store *objectstore.Access) (source.Sp
 		options, _ := job.OptionsOf(j.Tags) // the others were refused when they were set
 		spec = source.SpecOf(j.Spec.Manifest, options.Lenient)
 	}
+	spec.Index = s.index
 	if p := j.Plan; p != nil {
 		spec.Object.ETag, spec.Object.VersionID, spec.Size, spec.Lenient = p.ETag, p.VersionID, p.Bytes, p.Lenient
 	}

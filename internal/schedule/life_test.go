@@ -50,15 +50,15 @@ func TestFailuresOfPreparing(t *testing.T) {
 		},
 		"missing": {
 			csv, func(s *job.Spec) { s.Manifest.Location.ObjectArn = "arn:aws:s3:::manifests/nothing" },
-			"ManifestNotFound", "The manifest does not exist",
+			"ManifestNotFound", "does not exist",
 		},
 		"missing bucket": {
 			csv, func(s *job.Spec) { s.Manifest.Location.ObjectArn = "arn:aws:s3:::nowhere/m" },
-			"ManifestNotFound", "The manifest does not exist",
+			"ManifestNotFound", "does not exist",
 		},
 		"missing version": {
 			csv, func(s *job.Spec) { s.Manifest.Location.ObjectVersionId = "gone" },
-			"ManifestNotFound", "The manifest does not exist",
+			"ManifestNotFound", "does not exist",
 		},
 		"forbidden to look": {
 			csv, func(s *job.Spec) { fault(s, "HeadObject", 403, "") },
@@ -84,13 +84,18 @@ func TestFailuresOfPreparing(t *testing.T) {
 			csv, func(s *job.Spec) { fault(s, "GetObject", 503, "ServiceUnavailable") },
 			"ManifestReadFailed", "The manifest cannot be read",
 		},
-		"inventory": {
+		"CSV as inventory": {
 			csv, func(s *job.Spec) { s.Manifest.Spec.Format = job.ManifestInventory },
-			"NotImplemented", string(job.ManifestInventory),
+			"InvalidManifestContent", "JSON",
 		},
-		"generator": {csv, func(s *job.Spec) {
-			s.Manifest, s.ManifestGenerator = nil, &job.ManifestGenerator{S3JobManifestGenerator: &job.S3JobManifestGenerator{SourceBucket: "arn:aws:s3:::data"}}
-		}, "NotImplemented", "S3JobManifestGenerator"},
+		"generator, no bucket": {csv, func(s *job.Spec) {
+			s.Manifest, s.ManifestGenerator = nil, &job.ManifestGenerator{S3JobManifestGenerator: &job.S3JobManifestGenerator{SourceBucket: "arn:aws:s3:::nowhere"}}
+		}, "ManifestGenerationFailed", "The source bucket nowhere does not exist."},
+		"generator, no match": {csv, func(s *job.Spec) {
+			s.Manifest, s.ManifestGenerator = nil, &job.ManifestGenerator{S3JobManifestGenerator: &job.S3JobManifestGenerator{
+				SourceBucket: "arn:aws:s3:::data", Filter: &job.GeneratorFilter{ObjectSizeGreaterThanBytes: new(int64(1 << 40))},
+			}}
+		}, "ManifestGenerationNoMatches", "Manifest generation found no keys matching the filter criteria."},
 	} {
 		t.Run(name, func(t *testing.T) {
 			spec := w.specOf(c.manifest, job.FieldBucket, job.FieldKey)

@@ -58,11 +58,17 @@ func (s *Scheduler) plan(ctx context.Context, t turn) error {
 	if err := s.precheck(ctx, &j, store, planned.Bucket); err != nil {
 		return err
 	}
+	if planned.Leniency != "" {
+		s.logger.InfoContext(ctx, "manifest read leniently", "job_id", j.ID, "notes", planned.Leniency)
+	}
 	_, err = s.change(ctx, j.Account, j.ID, func(j *job.Job) error {
 		if j.Status != job.Preparing {
 			return nil // cancelled meanwhile
 		}
 		j.Plan = &planned
+		if planned.Leniency != "" && j.StatusUpdateReason == "" {
+			j.StatusUpdateReason = "Manifest read leniently: " + planned.Leniency
+		}
 		to := job.Ready
 		if j.Spec.NeedsConfirmation() {
 			to = job.Suspended
@@ -118,12 +124,6 @@ func (s *Scheduler) precheck(ctx context.Context, j *job.Job, store *objectstore
 func (s *Scheduler) supported(j *job.Job) error {
 	if _, err := operation.New(j.Spec.Operation, operation.Env{Functions: s.config.Functions, Job: j}); err != nil {
 		return unsupported(err)
-	}
-	switch {
-	case j.Spec.ManifestGenerator != nil:
-		return unsupported(errors.New("S3JobManifestGenerator is not implemented by this server yet; give the job a CSV manifest"))
-	case j.Spec.Manifest.Spec.Format != job.ManifestCSV:
-		return unsupported(errors.New("the manifest format " + string(j.Spec.Manifest.Spec.Format) + " is not implemented by this server yet; give the job a CSV manifest"))
 	}
 	return nil
 }

@@ -24,6 +24,7 @@ import (
 
 	"stevedore/internal/job"
 	"stevedore/internal/jobstore"
+	"stevedore/internal/manifest/gunzip"
 	"stevedore/internal/objectstore"
 	"stevedore/internal/operation"
 	"stevedore/internal/run"
@@ -106,6 +107,7 @@ type Scheduler struct {
 	node   *jobstore.Node
 	stores Stores
 	runner *run.Runner
+	index  *gunzip.Index // where the files of all manifests can be entered
 	logger *slog.Logger
 
 	// Written by Run only.
@@ -170,7 +172,7 @@ type ending struct {
 func New(c Config, store *jobstore.Store, node *jobstore.Node, stores Stores) *Scheduler {
 	c = c.withDefaults()
 	return &Scheduler{
-		config: c, store: store, node: node, stores: stores, runner: run.New(c.Run), logger: c.Logger,
+		config: c, store: store, node: node, stores: stores, runner: run.New(c.Run), index: gunzip.NewIndex(0), logger: c.Logger,
 		jobs: map[string]*work{}, counts: map[activity]int{},
 		ended: make(chan ending), poke: make(chan struct{}, 1),
 	}

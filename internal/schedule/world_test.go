@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -325,7 +326,11 @@ func (w *world) verify(id string) (j job.Job, rows []row) {
 	j, rows = w.verifyCounts(id)
 	for _, r := range rows {
 		if tags := j.Spec.Operation.S3PutObjectTagging; tags != nil && r.status == "succeeded" {
-			o, _ := w.s3.Version(r.bucket, r.key, r.version)
+			key, err := url.QueryUnescape(r.key) // as manifests encode keys
+			if err != nil {
+				w.t.Error(err)
+			}
+			o, _ := w.s3.Version(r.bucket, key, r.version)
 			if o.Tags["done"] != tags.TagSet[0].Value {
 				w.t.Errorf("%s/%s is reported succeeded, its tags are %v", r.bucket, r.key, o.Tags)
 			}
