@@ -17,11 +17,16 @@ import (
 const probePrefix = ".stevedore-probe/"
 
 // encrypting is how the objects of a bucket can be given another key.
-type encrypting int
+type encrypting struct {
+	way way
+	key string // as the store knows it, for byCopy
+}
+
+type way int
 
 const (
-	byUpdate encrypting = iota + 1 // UpdateObjectEncryption does what it says
-	byCopy                         // only a copy onto itself does
+	byUpdate way = iota + 1 // UpdateObjectEncryption does what it says
+	byCopy                  // only a copy onto itself does
 	byNothing
 )
 
@@ -50,16 +55,35 @@ func (o *updateEncryption) ask(ctx context.Context, bucket string) (_ *encryptin
 	}
 	updates, err := p.updates(ctx)
 	if err != nil || updates {
-		return new(byUpdate), err
+		return &encrypting{way: byUpdate}, err
 	}
-	if err := p.write(ctx); err != nil { // it may be anything by now
-		return nil, err
+	for _, key := range keyNames(o.key) {
+		if err := p.write(ctx); err != nil { // it may be anything by now
+			return nil, err
+		}
+		copies, unknown, err := p.copies(ctx, key)
+		if err != nil || copies {
+			return &encrypting{byCopy, key}, err
+		}
+		if !unknown {
+			break
+		}
 	}
-	copies, err := p.copies(ctx)
-	if err != nil || copies {
-		return new(byCopy), err
+	return &encrypting{way: byNothing}, nil
+}
+
+// keyNames are the names that a key may have: the ARN, which the job API demands,
+// and what stands in it behind key/, for stores whose keys have plain names.
+func keyNames(arn string) []string {
+	if _, name, ok := strings.Cut(arn, ":key/"); ok && name != "" {
+		return []string{arn, name}
 	}
-	return new(byNothing), nil
+	return []string{arn}
+}
+
+// unknownKey reports whether a store says that it has no such key.
+func unknownKey(code string) bool {
+	return code == "KMS.NotFoundException" || code == "kms:KeyNotFound"
 }
 
 // do sends a request about the object.
@@ -103,18 +127,23 @@ func (p *probe) updates(ctx context.Context) (bool, error) {
 	return kept && !written && slices.Equal(before, p.versions), err
 }
 
-// copies reports whether a copy onto itself changes the encryption.
-func (p *probe) copies(ctx context.Context) (bool, error) {
-	req := objectstore.Request{Method: http.MethodPut, ErrorIn200: true, Headers: append(slices.Clone(p.wanted.recipe.headers),
+// copies reports whether a copy onto itself changes the encryption, or else whether
+// the store knows no such key.
+func (p *probe) copies(ctx context.Context, key string) (copies, unknown bool, err error) {
+	req := objectstore.Request{Method: http.MethodPut, ErrorIn200: true, Headers: append(p.wanted.headers(key),
 		objectstore.Header{Name: copySource, Value: objectstore.CopySource(p.object.Bucket, []byte(p.object.Key), nil)})}
 	res, err := p.do(ctx, req)
 	if tooLarge(&res) {
-		return true, nil // a store that copies next to nothing; what becomes of each object is looked at
+		return true, false, nil // a store that copies next to nothing; what becomes of each object is looked at
+	}
+	if unknownKey(res.Code) {
+		return false, true, nil
 	}
 	if err != nil || !res.OK() {
-		return false, err
+		return false, false, err
 	}
-	return p.kept(ctx)
+	copies, err = p.kept(ctx)
+	return copies, false, err
 }
 
 // kept reads the object back: is its content the same, and its encryption the one wanted?
@@ -139,11 +168,17 @@ func (p *probe) remove(ctx context.Context) {
 }
 
 // encrypted reports whether headers of an object tell of the encryption wanted. A
-// store may name the key by its ID alone, or not at all.
+// store may name the key by its ID alone, in an ARN of its own kind, or not at all.
 func (o *updateEncryption) encrypted(headers []objectstore.Header) bool {
+	if headerOf(headers, "x-amz-server-side-encryption") != "aws:kms" {
+		return false
+	}
 	key := headerOf(headers, "x-amz-server-side-encryption-aws-kms-key-id")
-	return headerOf(headers, "x-amz-server-side-encryption") == "aws:kms" &&
-		(key == "" || key == o.key || strings.HasSuffix(o.key, "/"+key) || strings.HasSuffix(key, o.key))
+	name := func(key string) string { return key[strings.LastIndexAny(key, ":/")+1:] }
+	if strings.Contains(key, ":key/") && strings.Contains(o.key, ":key/") {
+		return key == o.key
+	}
+	return key == "" || name(key) == name(o.key)
 }
 
 // unable is how a task ends where nothing can be done.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/xml"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"stevedore/internal/job"
@@ -37,20 +38,22 @@ func newUpdateEncryption(p *job.ObjectEncryption, env Env) (Operation, error) {
 	}
 	d.WriteString("</SSE-KMS>")
 	o.req = objectstore.Request{Method: http.MethodPut, Query: "encryption", Body: d.body("ObjectEncryption")}
-	o.recipe = recipe{
-		content: true, redirect: true, class: true, tags: true,
-		headers: []objectstore.Header{
-			{Name: "x-amz-server-side-encryption", Value: "aws:kms"},
-			{Name: "x-amz-server-side-encryption-aws-kms-key-id", Value: o.key},
-			{Name: "x-amz-server-side-encryption-bucket-key-enabled", Value: strconv.FormatBool(o.bucketKey)},
-		},
-	}
+	o.recipe = recipe{content: true, redirect: true, class: true, tags: true}
 	return o, nil
+}
+
+// headers ask for the encryption of a copy.
+func (o *updateEncryption) headers(key string) []objectstore.Header {
+	return []objectstore.Header{
+		{Name: "x-amz-server-side-encryption", Value: "aws:kms"},
+		{Name: "x-amz-server-side-encryption-aws-kms-key-id", Value: key},
+		{Name: "x-amz-server-side-encryption-bucket-key-enabled", Value: strconv.FormatBool(o.bucketKey)},
+	}
 }
 
 // Do implements Operation.
 func (o *updateEncryption) Do(ctx context.Context, t *Task, s *Scratch, out *job.Outcome) error {
-	way, err := o.buckets.get(ctx, t.Bucket, func(ctx context.Context) (*encrypting, error) { return o.ask(ctx, t.Bucket) })
+	how, err := o.buckets.get(ctx, t.Bucket, func(ctx context.Context) (*encrypting, error) { return o.ask(ctx, t.Bucket) })
 	switch {
 	case err != nil:
 		x := transfer{}
@@ -59,30 +62,33 @@ func (o *updateEncryption) Do(ctx context.Context, t *Task, s *Scratch, out *job
 		}
 		out.Message = oneLine("cannot tell whether the store knows UpdateObjectEncryption: " + out.Message)
 		return nil
-	case *way == byUpdate:
+	case how.way == byUpdate:
 		s.req = o.req
 		s.req.Bucket, s.req.Key, s.req.VersionID = t.Bucket, t.Key, t.VersionID
 		return s.do(ctx, o.env.Client, out)
-	case *way == byCopy:
-		return o.copy(ctx, t, out)
+	case how.way == byCopy:
+		return o.copy(ctx, t, how.key, out)
 	}
 	*out = outcomeOfError(unable(t.Bucket))
 	return nil
 }
 
-// copy copies the object onto itself.
-func (o *updateEncryption) copy(ctx context.Context, t *Task, out *job.Outcome) error {
+// copy copies the object onto itself, with the key of that name.
+func (o *updateEncryption) copy(ctx context.Context, t *Task, key string, out *job.Outcome) error {
 	ctx, cancel := o.env.untilDrained(ctx)
 	defer cancel()
 	x := &transfer{env: &o.env, client: o.env.Client, recipe: &o.recipe, from: sourceOf(t)}
 	x.to = objectstore.Object{Bucket: x.from.Bucket, Key: x.from.Key}
-	way, parts, err := o.onto(ctx, x)
+	if key != o.key {
+		x.remark = "with the key named " + key
+	}
+	way, parts, err := o.onto(ctx, x, key)
 	return x.end(ctx, way, parts, 1, err, out)
 }
 
 const maxCopy = 5 << 30 // bytes that S3 copies with one request
 
-func (o *updateEncryption) onto(ctx context.Context, x *transfer) (way string, parts int, err error) {
+func (o *updateEncryption) onto(ctx context.Context, x *transfer, key string) (way string, parts int, err error) {
 	head, err := objectstore.HeadFull(ctx, x.client, x.from)
 	if err != nil {
 		return "", 0, named(err, x.from.VersionID)
@@ -101,7 +107,7 @@ func (o *updateEncryption) onto(ctx context.Context, x *transfer) (way string, p
 		return "", 0, err
 	}
 	r := o.recipe
-	r.headers = append(grants, r.headers...)
+	r.headers = slices.Concat(grants, o.headers(key))
 	x.recipe = &r
 	way = "re-encrypted by copy"
 	large := head.Size > maxCopy

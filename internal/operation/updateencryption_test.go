@@ -25,6 +25,7 @@ type vault struct {
 	*objectstore.Access
 	update string // knows, destroys, refuses, ignores or denies
 	copies bool   // keeps the encryption asked for
+	named  string // the only name it knows a key by; empty: any
 
 	mu    sync.Mutex
 	kms   map[string]bool                 // bucket/key: is encrypted
@@ -69,6 +70,12 @@ func (v *vault) Do(ctx context.Context, req *objectstore.Request, res *objectsto
 		}
 		return
 	}
+	for _, h := range req.Headers {
+		if h.Name == sse+"-aws-kms-key-id" && v.named != "" && h.Value != v.named {
+			answer(404, "kms:KeyNotFound")
+			return
+		}
+	}
 	v.Access.Do(ctx, &r, res)
 	switch {
 	case req.Method == http.MethodPut && req.Query == "", req.Query == "uploads":
@@ -78,7 +85,11 @@ func (v *vault) Do(ctx context.Context, req *objectstore.Request, res *objectsto
 		}
 	case req.Method == http.MethodHead, req.Method == http.MethodGet:
 		if v.kms[place] {
-			res.Header = append(res.Header, objectstore.Header{Name: sse, Value: "aws:kms"}, objectstore.Header{Name: sse + "-aws-kms-key-id", Value: kmsKey})
+			key := kmsKey
+			if v.named != "" && v.named != kmsKey {
+				key = "arn:aws:kms:" + v.named // as MinIO tells it
+			}
+			res.Header = append(res.Header, objectstore.Header{Name: sse, Value: "aws:kms"}, objectstore.Header{Name: sse + "-aws-kms-key-id", Value: key})
 		}
 		res.Header = append(res.Header, v.more[place]...)
 	}
@@ -98,6 +109,40 @@ func reencrypting(t *testing.T, c operation.Client) operation.Operation {
 		t.Fatal(err)
 	}
 	return o
+}
+
+// TestKeysByName: a store may know no ARN, only what stands in it behind key/.
+func TestKeysByName(t *testing.T) {
+	t.Parallel()
+	check := func(named, message string, encrypted bool) {
+		t.Helper()
+		srv := objectstoretest.Start(t, objectstoretest.Config{AccessKey: "AKID", Secret: "secret", CopyLimit: 20})
+		srv.Put("src", "small", "small")
+		srv.Put("src", "large", long)
+		v := newVault(t, srv, "destroys", true)
+		v.named = named
+		o := reencrypting(t, v)
+		for key, body := range map[string]string{"small": "small", "large": long} {
+			out := task(t, o, "src", key, "")
+			want := message
+			if key == "large" {
+				want = strings.Replace(message, "re-encrypted by copy", "re-encrypted by multipart copy, 4 parts", 1)
+			}
+			if out.Message != want {
+				t.Errorf("%s, %s: got %+v, want %s", named, key, out, want)
+			}
+			if got, _ := srv.Object("src", key); string(got.Body) != body || v.kms["src/"+key] != encrypted {
+				t.Errorf("%s, %s: %q, encrypted: %t", named, key, got.Body, v.kms["src/"+key])
+			}
+		}
+		if out := task(t, o, "src", "small", ""); encrypted && !strings.Contains(out.Message, "encrypted like that already") {
+			t.Errorf("%s: the second time: %+v", named, out)
+		}
+	}
+	name := kmsKey[strings.LastIndex(kmsKey, "/")+1:]
+	check(kmsKey, "Successful (re-encrypted by copy)", true)
+	check(name, "Successful (re-encrypted by copy, with the key named "+name+")", true)
+	check("another", "The store knows no UpdateObjectEncryption, and a copy of an object in src is not encrypted with the key either", false)
 }
 
 // TestNoByteEverChanges goes through all kinds of stores, with and without
