@@ -86,7 +86,7 @@ func (s *Source) openText(ctx context.Context, r *Rows, end int64) error {
 	switch {
 	case r.file.Kind == Text:
 		body.at, body.length = from, end-from
-	case r.file.Kind == Gzip && from > 0 && s.index != nil && r.etag != "":
+	case r.file.Kind == Gzip && from > 0 && r.etag != "":
 		point, _ = s.index.Nearest(indexKey(r.file.Object), from)
 		body.at = point.In
 	}
@@ -132,7 +132,7 @@ func (s *Source) inflate(r *Rows, body *stream, point gunzip.Point, end int64) i
 		packed.r = a
 	}
 	z := gunzip.Resume(packed, point)
-	if s.index != nil && r.etag != "" {
+	if r.etag != "" {
 		key := indexKey(r.file.Object)
 		z.Mark(pointEvery, func(p gunzip.Point) { s.index.Add(key, p) })
 	}

@@ -42,8 +42,8 @@ type Spec struct {
 	// Lenient is whether to put up with what S3 Batch Operations refuses but nobody can misread: see
 	// [manifest.Layout], and compressed CSV manifests.
 	Lenient bool
-	// Index remembers where gzip files can be entered in the middle; nil if nothing does, which makes
-	// [Source.Open] slower.
+	// Index remembers where gzip files can be entered in the middle. One for all jobs uses memory best; if it is
+	// nil, the Source has a small one of its own.
 	Index *gunzip.Index
 }
 
@@ -55,6 +55,9 @@ func SpecOf(m *job.Manifest, lenient bool) Spec {
 		Object: objectstore.Object{Bucket: bucket, Key: key, VersionID: m.Location.ObjectVersionId, ETag: m.Location.ETag},
 	}
 }
+
+// ownIndex is how many bytes the index of a single Source takes: enough for some GiB of text.
+const ownIndex = 16 << 20
 
 // Kind is how the rows of a file are written.
 type Kind int
@@ -106,6 +109,9 @@ func Locate(ctx context.Context, objects Objects, spec Spec) (*Source, error) {
 
 func locate(ctx context.Context, objects Objects, spec Spec) (*Source, error) {
 	s := &Source{Object: spec.Object, Size: spec.Size, objects: objects, index: spec.Index}
+	if s.index == nil {
+		s.index = gunzip.NewIndex(ownIndex)
+	}
 	var err error
 	if spec.Format == job.ManifestCSV {
 		if s.Layout, err = manifest.NewLayout(spec.Fields); err != nil {

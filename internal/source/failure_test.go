@@ -1,0 +1,88 @@
+package source_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"stevedore/internal/job"
+	"stevedore/internal/objectstore"
+	"stevedore/internal/source"
+)
+
+func TestFailure(t *testing.T) {
+	t.Parallel()
+	answer := func(status int, code string) error {
+		return fmt.Errorf("read: %w", &objectstore.Error{Op: "GetObject", Bucket: "b", Key: "m.csv", Status: status, Code: code})
+	}
+	check := func(err error, code, text string) {
+		t.Helper()
+		got := source.Failure(t.Context(), err)
+		failed, ok := errors.AsType[*job.FailedError](got)
+		switch {
+		case ok != (code != ""):
+			t.Errorf("%v: got %v, want code %q", err, got, code)
+		case ok && (failed.Reason.FailureCode != code || !strings.Contains(failed.Reason.FailureReason, text)):
+			t.Errorf("%v: got %+v, want %s, %q", err, failed.Reason, code, text)
+		case !errors.Is(got, err) && got != err: //nolint:errorlint // the very same error
+			t.Errorf("%v: got %v, which does not wrap it", err, got)
+		}
+	}
+	check(answer(412, "PreconditionFailed"), job.CodeManifestChanged, "The manifest was changed while it was read.")
+	check(answer(404, "NoSuchKey"), job.CodeManifestNotFound, "does not exist: ")
+	check(answer(404, "NoSuchBucket"), job.CodeManifestNotFound, "m.csv")
+	check(answer(403, "AccessDenied"), job.CodeManifestForbidden, "Reading the manifest is forbidden: AccessDenied")
+	check(answer(400, "InvalidRequest"), job.CodeManifestUnreadable, "The manifest cannot be read: ")
+	check(answer(400, "ExpiredToken"), "", "")
+	check(answer(429, "TooManyRequests"), "", "")
+	check(answer(408, "RequestTimeout"), "", "")
+	check(answer(503, "SlowDown"), "", "")
+	check(io.ErrUnexpectedEOF, "", "")
+	check(&job.FailedError{Reason: job.Fail("Own", "text")}, "Own", "text")
+
+	stopped := errors.New("stopped")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(stopped)
+	if got := source.Failure(ctx, answer(404, "NoSuchKey")); !errors.Is(got, stopped) {
+		t.Errorf("got %v, want %v", got, stopped)
+	}
+}
+
+// The ETag that a job names may be written in many ways, but is that of the object.
+func TestLocatePins(t *testing.T) {
+	t.Parallel()
+	s := store{"b/m.csv": []byte("src,a\n")}
+	etag := s.etag("m.csv")
+	check := func(written, code string) {
+		t.Helper()
+		spec := s.csv()
+		spec.Object.ETag = written
+		src, err := source.Locate(t.Context(), s, spec)
+		failed, ok := errors.AsType[*job.FailedError](err)
+		switch {
+		case ok != (code != ""), ok && failed.Reason.FailureCode != code:
+			t.Errorf("%s: error %v, want %q", written, err, code)
+		case err == nil && (src.Object.ETag != etag || src.Size != 6 || src.Files[0].Object.ETag != etag):
+			t.Errorf("%s: got %+v of %d bytes", written, src.Object, src.Size)
+		}
+	}
+	check(etag, "")
+	check(`"`+etag+`"`, "")
+	check(`W/"`+etag+`"`, "")
+	check(" "+etag+"\n", "")
+	check(strings.Repeat("0", 32), job.CodeManifestChanged)
+
+	spec := s.csv()
+	spec.Object.Key = "gone.csv"
+	if _, err := source.Locate(t.Context(), s, spec); !strings.Contains(fmt.Sprint(err), job.CodeManifestNotFound) {
+		t.Errorf("located what is gone: %v", err)
+	}
+	// What was pinned already is not asked for again: reading tells.
+	spec.Size = 6
+	if src, err := source.Locate(t.Context(), s, spec); err != nil || src.Size != 6 {
+		t.Errorf("located again: %v", err)
+	}
+}
