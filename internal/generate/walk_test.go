@@ -216,3 +216,34 @@ func TestOwnerUnchecked(t *testing.T) {
 	check("000000000000", "000000000000", false)
 	check("", "", false)
 }
+
+// TestOrderBetweenPages lists a store whose pages are in order, but do not follow on each other.
+func TestOrderBetweenPages(t *testing.T) {
+	t.Parallel()
+	items := flat(400, func(_ *rand.Rand, i int) string { return fmt.Sprintf("%c/%03d", "abcd"[i/100], i) })
+	order := func(a, b string) int { // b, a, d, c
+		flip := func(key string) string {
+			if key == "" {
+				return key
+			}
+			return string((key[0]-'a')^1) + key[1:]
+		}
+		return strings.Compare(flip(a), flip(b))
+	}
+	slices.SortFunc(items, func(a, b item) int { return order(a.key, b.key) })
+	for _, workers := range []int{1, 4} {
+		b := newBucket(1, items)
+		b.compare, b.pageSize = order, 100
+		s, d := newShelf(), &diary{tb: t}
+		j := generation(b, s, d, nil)
+		j.Workers = workers
+		res, err := Run(t.Context(), j, State{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !d.last().Walk {
+			t.Error("that the store has an order of its own was not seen")
+		}
+		compareRows(t, rows(t, s, res), model(b, nil, false))
+	}
+}
