@@ -35,6 +35,8 @@ type ListQuery struct {
 	MaxKeys int // at most so many rows; 0: as many as the store likes, mostly 1,000
 	// ExpectedBucketOwner has the store refuse if the bucket is another account's. Twelve digits, or empty.
 	ExpectedBucketOwner string
+
+	passed string // no version of a key up to this one is wanted
 }
 
 // A ListPage is one page of a listing, and the memory for the next. What it holds is valid until it is used again.
@@ -143,6 +145,9 @@ func (p *ListPage) Next(q ListQuery) ListQuery {
 	if q.Token = ""; byToken {
 		q.Token = p.NextToken
 	}
+	if q.VersionMarker == "" {
+		q.passed = q.After
+	}
 	if p.NextKey > q.After || q.Versions {
 		q.After, q.VersionMarker = p.NextKey, p.NextVersion
 	}
@@ -246,14 +251,17 @@ func (e *ListEntry) fitness(q ListQuery) int {
 	return fine
 }
 
-// trim drops rows that come before the page: there are stores that repeat some, or begin a listing of versions with the
-// key that it should begin after. With a token, After says nothing about stores that keep no order.
+// trim drops rows that come before the page: there are stores that repeat some, and versitygw and Ceph begin a listing of
+// versions with the key that it should begin after. With a token, After says nothing about stores that keep no order.
 func (p *ListPage) trim(q ListQuery) {
 	if q.Token != "" && !q.Versions || q.After == "" {
 		return
 	}
+	if q.VersionMarker == "" {
+		q.passed = q.After
+	}
 	p.Entries = slices.DeleteFunc(p.Entries, func(e ListEntry) bool {
-		return string(e.Key) < q.After || string(e.Key) == q.After && (!q.Versions || q.VersionMarker == "")
+		return string(e.Key) < q.After || string(e.Key) == q.passed
 	})
 }
 

@@ -154,7 +154,10 @@ func TestWalksOfOddVersions(t *testing.T) {
 			}
 		}
 		s3.Fill("b", rows)
-		q := objectstore.ListQuery{Bucket: "b", Versions: true, MaxKeys: rapid.IntRange(3, 9).Draw(rt, "page size")}
+		q := objectstore.ListQuery{
+			Bucket: "b", Versions: true, MaxKeys: rapid.IntRange(3, 9).Draw(rt, "page size"),
+			After: rapid.SampledFrom([]string{"", "k", "k1", "k2"}).Draw(rt, "after"),
+		}
 		got, err := walk(t, store, q)
 		if err != nil {
 			rt.Fatal(err)
