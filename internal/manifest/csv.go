@@ -68,6 +68,7 @@ func NewCSV(r io.Reader, l Layout, start Position) *CSV {
 func NewPiece(r io.Reader, l Layout, at int64, partial bool, end int64) *CSV {
 	c := NewCSV(r, l, Position{Offset: at})
 	c.skip, c.until = partial, end
+	c.first = c.first && !partial
 	return c
 }
 

@@ -116,17 +116,28 @@ func TestPieces(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var text strings.Builder
 		var want []string
+		lenient := rapid.Bool().Draw(t, "lenient")
+		if lenient {
+			text.WriteString("\ufeffBucket,Key\n")
+		}
 		for range rapid.IntRange(1, 20).Draw(t, "rows") {
-			key := rapid.StringMatching("[a-z]{1,9}").Draw(t, "key")
+			key := rapid.OneOf(rapid.StringMatching("[a-z]{1,9}"), rapid.Just("key")).Draw(t, "key")
 			want = append(want, key)
-			text.WriteString(rapid.SampledFrom([]string{"src,", `"src",`}).Draw(t, "bucket") + key)
+			bucket := rapid.SampledFrom([]string{"src,", `"src",`, "bucket,"}).Draw(t, "bucket")
+			if len(want) == 1 {
+				bucket = "src," // or else it might be a header
+			}
+			text.WriteString(bucket + key)
 			text.WriteString(rapid.SampledFrom([]string{"\n", "\r\n", "\n\n", "\r\n\r\n\n"}).Draw(t, "end"))
 		}
 		s := store{"b/m.csv": []byte(text.String())}
-		src, err := source.Locate(context.Background(), s, s.csv())
+		spec := s.csv()
+		spec.Lenient = lenient
+		src, err := source.Locate(context.Background(), s, spec)
 		if err != nil {
 			t.Fatal(err)
 		}
+		var notes manifest.Notes
 		var got []string
 		var lines int64
 		for from := int64(0); from < src.Size; {
@@ -147,10 +158,14 @@ func TestPieces(t *testing.T) {
 				t.Fatal(rows.Err())
 			}
 			lines += rows.Lines()
+			notes.Add(rows.Notes())
 			from = end
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Fatalf("rows differ (-want +got):\n%s", diff)
+		}
+		if notes.Header != lenient || notes.BOM != lenient || notes.Keys+notes.Cells+notes.Columns > 0 {
+			t.Fatalf("noted %+v", notes)
 		}
 		if n := int64(strings.Count(text.String(), "\n")); lines != n {
 			t.Fatalf("counted %d lines, want %d: %q", lines, n, text.String())
