@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -74,7 +75,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{
 		t: t, s3: objectstoretest.Start(t, objectstoretest.Config{AccessKey: "AKID", Secret: "secret"}), dir: t.TempDir(),
 		config: schedule.Config{
-			TempDir: t.TempDir(), ReportJSON: true, Grace: 20 * time.Second,
+			TempDir: t.TempDir(), Spool: filepath.Join(t.TempDir(), "spool"), ReportJSON: true, Grace: 20 * time.Second,
 			Run:    run.Config{SegmentEvery: 20 * time.Millisecond, ReportPatience: time.Minute},
 			Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo})),
 		},
