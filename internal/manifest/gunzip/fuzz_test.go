@@ -137,7 +137,7 @@ func FuzzResume(f *testing.F) {
 		random := rand.New(rand.NewPCG(choice, 0))
 		var text []byte
 		for range int(repeat) {
-			if len(text)+len(seed) > 256<<10 {
+			if len(text)+len(seed) > 100<<10 {
 				break
 			}
 			text = append(text, seed...)
@@ -181,7 +181,7 @@ func FuzzResume(f *testing.F) {
 		if !bytes.Equal(got, text) {
 			t.Fatalf("got %d bytes of %d", len(got), len(text))
 		}
-		if len(made) < 50 {
+		if len(made) < 8 {
 			checkPoints(t, file, text, max(int64(every), 1))
 			return
 		}
