@@ -22,7 +22,7 @@ type bitWriter struct {
 }
 
 // bits appends the n lowest bits of v, the lowest first.
-func (w *bitWriter) bits(v uint, n uint) {
+func (w *bitWriter) bits(v, n uint) {
 	for ; n > 0; n-- {
 		if w.free == 0 {
 			w.data, w.free = append(w.data, 0), 8
