@@ -93,6 +93,9 @@ func requestFor(method string, o Object) Request {
 	if o.VersionID != "" {
 		req.VersionID = []byte(o.VersionID)
 	}
+	if o.RequesterPays {
+		req.Headers = append(req.Headers, Header{"x-amz-request-payer", "requester"})
+	}
 	return req
 }
 

@@ -18,7 +18,10 @@ import (
 )
 
 // An Object names what to read. Empty VersionID or ETag: whichever is current. An ETag may come with or without quotes.
-type Object struct{ Bucket, Key, VersionID, ETag string }
+type Object struct {
+	Bucket, Key, VersionID, ETag string
+	RequesterPays                bool // agree to pay for the request
+}
 
 // Info describes an object that was read. ETag has no quotes.
 type Info struct {
@@ -104,6 +107,13 @@ func (p coldPath) client(cfg Config, at endpoint, credentials aws.CredentialsPro
 	})
 }
 
+func payer(o Object) types.RequestPayer {
+	if o.RequesterPays {
+		return types.RequestPayerRequester
+	}
+	return ""
+}
+
 func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // Head looks at o without reading it. If o has an ETag and the object another, the error is a PreconditionFailed.
@@ -111,7 +121,7 @@ func (s *Store) Head(ctx context.Context, o Object) (Info, error) {
 	ctx, cancel := s.whileOpen(ctx)
 	defer cancel()
 	out, err := s.client.HeadObject(ctx, &s3.HeadObjectInput{
-		Bucket: &o.Bucket, Key: &o.Key, VersionId: optional(o.VersionID), IfMatch: ifMatch(o.ETag),
+		Bucket: &o.Bucket, Key: &o.Key, VersionId: optional(o.VersionID), IfMatch: ifMatch(o.ETag), RequestPayer: payer(o),
 	})
 	if err != nil {
 		return Info{}, s.failure("HeadObject", o.Bucket, o.Key, err)

@@ -139,8 +139,10 @@ func sourceOf(t *Task) objectstore.Object {
 
 // transfer is the way of t's object that CopyObject cannot go.
 func (o *copyObject) transfer(t *Task) *transfer {
+	from := sourceOf(t)
+	_, from.RequesterPays = o.client.(paying)
 	return &transfer{
-		env: &o.env, client: o.client, from: sourceOf(t), recipe: &o.recipe,
+		env: &o.env, client: o.client, from: from, recipe: &o.recipe,
 		to: objectstore.Object{Bucket: o.req.Bucket, Key: o.folder + string(t.Key)},
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -398,6 +399,33 @@ func TestCopyBetweenStores(t *testing.T) {
 	}
 	if near.Count("CopyObject")+far.Count("CopyObject")+far.Uploads("far") != 0 {
 		t.Error("a store was asked to copy from another, or an upload was left")
+	}
+}
+
+// TestTheRequesterPaysForReading, too, as for every request of such a job.
+func TestTheRequesterPaysForReading(t *testing.T) {
+	t.Parallel()
+	near, far := limited(t), limited(t)
+	a := access(t, near, far)
+	far.CreateBucket("far")
+	near.Put("src", "k", long)
+	near.Put("src", "empty", "")
+	for _, pays := range []bool{false, true} {
+		o := copier(t, a, job.S3PutObjectCopy{TargetResource: "far", RequesterPays: &pays})
+		near.Forget()
+		for _, key := range []string{"k", "empty"} {
+			if out := task(t, o, "src", key, ""); out.Failed {
+				t.Errorf("%+v", out)
+			}
+		}
+		for _, r := range near.Requests() {
+			if got := r.Header.Values("x-amz-request-payer"); pays != slices.Equal(got, []string{"requester"}) || !pays && len(got) > 0 {
+				t.Errorf("pays %t: %s has %q", pays, r.URI, got)
+			}
+		}
+		if n := near.Count("GetObject"); n != 5 {
+			t.Errorf("%d GETs", n)
+		}
 	}
 }
 
