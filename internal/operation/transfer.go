@@ -171,6 +171,7 @@ func cmpErr(err error, ctx context.Context) error { //nolint:revive // ctx is wh
 
 // complete makes the object and looks whether it is what it should be.
 func (x *transfer) complete(ctx context.Context, u *objectstore.Upload, parts []objectstore.Uploaded, headers []objectstore.Header) error {
+	x.sweep(ctx, u)
 	written, err := u.Complete(ctx, parts, headers...)
 	if err != nil {
 		return err
