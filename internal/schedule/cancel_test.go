@@ -155,6 +155,9 @@ func TestCancelWhileTasksRun(t *testing.T) {
 			if n := j.Tally.Executed(); n == 0 || n == 4000 || len(j.FailureReasons) != 0 {
 				t.Errorf("tally %+v, reasons %v", j.Tally, j.FailureReasons)
 			}
+			if name == "healthy store" && j.Tally.Failed > 0 {
+				t.Errorf("tasks failed that were not attempted: %+v", j.Tally)
+			}
 			for _, r := range rows {
 				if r.status == "failed" && r.errorCode != "SlowDown" && !strings.HasPrefix(r.httpStatus, "50") {
 					t.Errorf("failed: %+v", r)

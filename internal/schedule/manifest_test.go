@@ -9,6 +9,7 @@ import (
 
 	"stevedore/internal/job"
 	"stevedore/internal/manifest"
+	"stevedore/internal/manifest/manifesttest"
 	s3test "stevedore/internal/objectstore/objectstoretest"
 )
 
@@ -159,6 +160,43 @@ func TestBadInventories(t *testing.T) {
 			}
 			w.noReport(id)
 		})
+	}
+}
+
+// Every manifest that breaks a rule fails its job with the documented code and a
+// text that says where and why, and not one task runs.
+func TestBadManifests(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).run()
+	bads := manifesttest.Bads("manifests")
+	if len(bads) < 40 {
+		t.Fatalf("only %d manifests", len(bads))
+	}
+	for _, bad := range bads {
+		spec := w.specOf("", bad.Fields...)
+		for key, data := range bad.Objects {
+			w.s3.Put("manifests", key, string(data))
+		}
+		o, _ := w.s3.Object("manifests", bad.Key)
+		spec.Manifest = &job.Manifest{
+			Spec:     &job.ManifestSpec{Format: bad.Format, Fields: bad.Fields},
+			Location: &job.ManifestLocation{ObjectArn: "arn:aws:s3:::manifests/" + bad.Key, ETag: o.ETag},
+		}
+		id := w.create(spec)
+		j := w.await(id, bad.Name, func(j job.Job) bool { return j.Status.Terminal() || j.Plan != nil })
+		if j.Status != job.Failed || len(j.FailureReasons) != 1 {
+			t.Errorf("%s: job is %s, %v", bad.Name, j.Status, j.FailureReasons)
+			continue
+		}
+		if r := j.FailureReasons[0]; r.FailureCode != bad.Code || !strings.Contains(r.FailureReason, bad.Reason) || len(r.FailureReason) > 256 {
+			t.Errorf("%s: got %s: %s, want %s: %s", bad.Name, r.FailureCode, r.FailureReason, bad.Code, bad.Reason)
+		}
+		if j.Plan != nil || j.Tally.Executed() != 0 {
+			t.Errorf("%s: plan %+v, tally %+v", bad.Name, j.Plan, j.Tally)
+		}
+	}
+	if n := w.s3.Count("PutObjectTagging"); n != 0 {
+		t.Errorf("%d tasks ran", n)
 	}
 }
 
