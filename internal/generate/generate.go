@@ -18,9 +18,10 @@
 // and its last. Beyond that a page may be short or empty, repeat rows of the page before, say that it is the last one when it
 // is not (the end is believed when said twice), or lack its token. A page that is out of order, or has a row from before its
 // beginning that the page before had not, is asked for again; a store that keeps answering so has an order of its own.
-// Then the listing begins anew, as one walk along the store's own markers that takes every row that comes, and leaves out what
-// it has seen among the last few thousand. A store that leaves rows out without any sign loses them here as anywhere, and
-// one that orders keys its own way yet never shows it within one page is not found out.
+// Then the listing begins anew, as one walk along the store's own tokens that takes every row that comes, and leaves out what
+// it has seen among the last few thousand; there are no tokens for versions, so a bucket that has versions fails the job instead.
+// A store that leaves rows out without any sign loses them here as anywhere, and one that orders keys its own way, but shows it
+// within no page that was asked for, is not found out.
 //
 // Objects that come or go while the bucket is listed may or may not be in the manifest.
 //

@@ -26,6 +26,9 @@ func (r *run) list(ctx context.Context) error {
 		if !errors.Is(err, errDisordered) {
 			return err
 		}
+		if r.versions {
+			return failed(CodeFailed, "The store lists the versions of objects in the source bucket "+r.bucket+" in an order that is not that of their keys.", err)
+		}
 	}
 	if err := r.again(ctx); err != nil {
 		return err

@@ -14,7 +14,7 @@ const (
 	maxEmpty = 10_000
 )
 
-// walk lists the whole bucket from one end to the other along the store's own markers, for a store that does not keep to the
+// walk lists the whole bucket from one end to the other along the store's own tokens, for a store that does not keep to the
 // byte order of keys.
 func (r *run) walk(ctx context.Context) error {
 	var (
@@ -24,8 +24,9 @@ func (r *run) walk(ctx context.Context) error {
 		sieve  = &sieve{run: r, places: make(chan struct{}, r.job.Heads)}
 		draft  = newDraft(r)
 		q      = r.query()
-		empty  int
+		empty  int // pages in a row that had nothing new
 		ends   int // how often in a row the store said that this is the end
+		lost   int // how often in a row it did not say where to go on
 	)
 	for ends < 2 {
 		if err := r.job.Source.ListPage(ctx, q, &page); err != nil {
@@ -33,7 +34,7 @@ func (r *run) walk(ctx context.Context) error {
 		}
 		rows = rows[:0]
 		for i := range page.Entries {
-			if e := &page.Entries[i]; r.concerned(e) && memory.add(e) {
+			if e := &page.Entries[i]; memory.add(e) {
 				rows = append(rows, *e)
 			}
 		}
@@ -52,29 +53,21 @@ func (r *run) walk(ctx context.Context) error {
 		if empty++; len(rows) > 0 {
 			empty = 0
 		}
-		if empty > maxEmpty {
-			return fmt.Errorf("generate manifest: list %s: %w", r.bucket, objectstore.ErrStuck)
+		// At the end, or where it is not said how to go on, the same is asked once more: what follows on a key may be
+		// anything here.
+		switch {
+		case !page.Truncated:
+			ends++
+		case page.NextToken == "":
+			lost++
+		default:
+			q.Token, ends, lost = page.NextToken, 0, 0
 		}
-		if ends++; page.Truncated { // else the same is asked once more: what follows on a key may be anything here
-			ends, q = 0, nextOfWalk(q, &page)
+		if empty > maxEmpty || lost > asks {
+			return fmt.Errorf("generate manifest: list %s: %w", r.bucket, objectstore.ErrStuck)
 		}
 	}
 	return r.saveWalk(ctx, draft, true)
-}
-
-// nextOfWalk asks for the page that follows in the order of the store.
-func nextOfWalk(q objectstore.ListQuery, page *objectstore.ListPage) objectstore.ListQuery {
-	q.Token = page.NextToken
-	if n := len(page.Entries); n > 0 {
-		last := &page.Entries[n-1]
-		q.After, q.VersionMarker = string(last.Key), ""
-		if q.Versions {
-			q.VersionMarker = string(last.VersionID)
-		}
-	} else if q.Versions {
-		q.After, q.VersionMarker = page.NextKey, page.NextVersion
-	}
-	return q
 }
 
 // saveWalk saves what was found, which only counts once all is.
@@ -101,11 +94,6 @@ func (r *run) save(ctx context.Context, s State, files []File) error {
 	}
 	r.state = s
 	return nil
-}
-
-// concerned reports whether a row may have to be listed at all.
-func (r *run) concerned(e *objectstore.ListEntry) bool {
-	return !r.versions || r.job.AllVersions || e.IsLatest && !e.DeleteMarker
 }
 
 // query is the question for the first page.
