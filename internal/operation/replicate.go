@@ -245,7 +245,9 @@ func (o *replicate) send(ctx context.Context, from objectstore.Object, versioned
 		_, err := x.stream(ctx, o.memory)
 		return destinationReason(err)
 	}
-	large, err := x.copyWhole(ctx)
+	large, err := x.copyWhole(ctx, x.head.Size, append(slices.Clone(x.headers),
+		objectstore.Header{Name: "x-amz-metadata-directive", Value: "REPLACE"},
+		objectstore.Header{Name: "x-amz-tagging-directive", Value: "REPLACE"})...)
 	if large {
 		if !slices.Contains(x.headers, mark) {
 			x.headers = append(x.headers, mark)
@@ -281,32 +283,6 @@ func (x *transfer) isThere(ctx context.Context, tags []job.Tag) (bool, error) {
 	}
 	byKey := func(a, b job.Tag) int { return strings.Compare(a.Key, b.Key) }
 	return slices.Equal(slices.SortedFunc(slices.Values(theirs), byKey), slices.SortedFunc(slices.Values(tags), byKey)), nil
-}
-
-// copyWhole copies with one request, with headers that say everything. large says
-// that the store wants it in parts.
-func (x *transfer) copyWhole(ctx context.Context) (large bool, err error) {
-	if x.head.Size > maxCopy {
-		return true, nil
-	}
-	req := objectstore.Request{
-		Method: http.MethodPut, Bucket: x.to.Bucket, Key: []byte(x.to.Key), ErrorIn200: true,
-		Timeout: objectstore.CopyTimeout(x.head.Size), Headers: slices.Clone(x.headers),
-	}
-	req.Headers = append(req.Headers,
-		objectstore.Header{Name: copySource, Value: objectstore.CopySource(x.from.Bucket, []byte(x.from.Key), []byte(x.from.VersionID))},
-		objectstore.Header{Name: copySource + "-if-match", Value: `"` + x.head.ETag + `"`},
-		objectstore.Header{Name: "x-amz-metadata-directive", Value: "REPLACE"},
-		objectstore.Header{Name: "x-amz-tagging-directive", Value: "REPLACE"})
-	var res objectstore.Result
-	x.client.Do(ctx, &req, &res)
-	switch {
-	case tooLarge(&res):
-		return true, nil
-	case !res.OK():
-		return false, &resultError{res}
-	}
-	return false, nil
 }
 
 // destinationReason is what it means that a copy was not made. What has no name

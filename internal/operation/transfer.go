@@ -16,6 +16,7 @@ import (
 
 const (
 	maxParts     = 10_000
+	maxCopy      = 5 << 30   // bytes that S3 copies with one request
 	copyPart     = 128 << 20 // bytes; a part is copied by the store, so only the number of requests counts
 	leastPart    = 5 << 20   // bytes of any part but the last, as S3 wants it
 	sideBySide   = 4         // parts of one object at a time
@@ -71,6 +72,30 @@ func named(err error, version string) error {
 
 func (x *transfer) refusal(status int, code, message string) error {
 	return &objectstore.Error{Op: "CopyObject", Bucket: x.to.Bucket, Key: x.to.Key, Status: status, Code: code, Message: message}
+}
+
+// copyWhole has the store make the object with one request, of the source as it was
+// found, with headers that say all there is to say. large says that the store wants
+// it in parts.
+func (x *transfer) copyWhole(ctx context.Context, size int64, headers ...objectstore.Header) (large bool, err error) {
+	if size > maxCopy {
+		return true, nil
+	}
+	req := objectstore.Request{
+		Method: http.MethodPut, Bucket: x.to.Bucket, Key: []byte(x.to.Key), ErrorIn200: true, Timeout: objectstore.CopyTimeout(size),
+		Headers: append(headers,
+			objectstore.Header{Name: copySource, Value: objectstore.CopySource(x.from.Bucket, []byte(x.from.Key), []byte(x.from.VersionID))},
+			objectstore.Header{Name: copySource + "-if-match", Value: `"` + x.from.ETag + `"`}),
+	}
+	var res objectstore.Result
+	x.client.Do(ctx, &req, &res)
+	switch {
+	case tooLarge(&res):
+		return true, nil
+	case !res.OK():
+		return false, &resultError{res}
+	}
+	return false, nil
 }
 
 // inParts has the store make the object of parts that it copies itself.

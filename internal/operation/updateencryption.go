@@ -86,8 +86,6 @@ func (o *updateEncryption) copy(ctx context.Context, t *Task, key string, out *j
 	return x.end(ctx, way, parts, 1, err, out)
 }
 
-const maxCopy = 5 << 30 // bytes that S3 copies with one request
-
 func (o *updateEncryption) onto(ctx context.Context, x *transfer, key string) (way string, parts int, err error) {
 	head, err := objectstore.HeadFull(ctx, x.client, x.from)
 	if err != nil {
@@ -110,10 +108,13 @@ func (o *updateEncryption) onto(ctx context.Context, x *transfer, key string) (w
 	r.headers = slices.Concat(grants, o.headers(key))
 	x.recipe = &r
 	way = "re-encrypted by copy"
-	large := head.Size > maxCopy
-	if !large {
-		large, err = o.copyOnto(ctx, x, &head)
+	block := slices.Clone(r.headers)
+	for _, name := range []string{"x-amz-storage-class", "x-amz-website-redirect-location"} { // which CopyObject does not keep
+		if value := head.Get(name); value != "" {
+			block = append(block, objectstore.Header{Name: name, Value: value})
+		}
 	}
+	large, err := x.copyWhole(ctx, head.Size, block...)
 	if large {
 		way = "re-encrypted by multipart copy"
 		parts, err = x.inParts(ctx)
@@ -145,32 +146,6 @@ func (o *updateEncryption) allowed(ctx context.Context, x *transfer, head *objec
 			"The store knows no UpdateObjectEncryption, and only the current version can be encrypted again by a copy.")
 	}
 	return nil
-}
-
-// copyOnto copies with one request. large says that the store wants it in parts.
-func (o *updateEncryption) copyOnto(ctx context.Context, x *transfer, head *objectstore.Head) (large bool, err error) {
-	req := objectstore.Request{
-		Method: http.MethodPut, Bucket: x.to.Bucket, Key: []byte(x.to.Key), ErrorIn200: true,
-		Timeout: objectstore.CopyTimeout(head.Size),
-	}
-	req.Headers = append(req.Headers, x.recipe.headers...)
-	req.Headers = append(req.Headers,
-		objectstore.Header{Name: copySource, Value: objectstore.CopySource(x.from.Bucket, []byte(x.from.Key), nil)},
-		objectstore.Header{Name: copySource + "-if-match", Value: `"` + head.ETag + `"`})
-	for _, name := range []string{"x-amz-storage-class", "x-amz-website-redirect-location"} {
-		if value := head.Get(name); value != "" {
-			req.Headers = append(req.Headers, objectstore.Header{Name: name, Value: value})
-		}
-	}
-	var res objectstore.Result
-	x.client.Do(ctx, &req, &res)
-	switch {
-	case tooLarge(&res):
-		return true, nil
-	case !res.OK():
-		return false, &resultError{res}
-	}
-	return false, nil
 }
 
 // verify looks whether the object is encrypted now.
