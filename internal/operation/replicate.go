@@ -1,6 +1,7 @@
 package operation
 
 import (
+	"cmp"
 	"context"
 	"encoding/xml"
 	"errors"
@@ -201,6 +202,47 @@ func (o *replicate) marker(ctx context.Context, config *ReplicationConfig, from 
 				return &reason{"DstDelObjNotPermitted", res.Message}
 			}
 			return &resultError{res}
+		}
+	}
+	return nil
+}
+
+// readBack looks for the copy, or the lack of one, at every destination.
+func (o *replicate) readBack(ctx context.Context, c Client, t *Task) error {
+	config, err := o.configs.get(ctx, t.Bucket, func(ctx context.Context) (*ReplicationConfig, error) { return o.ask(ctx, t.Bucket) })
+	if err != nil {
+		return err
+	}
+	from := sourceOf(t)
+	var tags []job.Tag
+	head, err := objectstore.HeadFull(ctx, c, from)
+	e, ok := asStoreError(err)
+	marker := ok && e.Status == http.StatusMethodNotAllowed
+	switch {
+	case objectstore.NotFound(err):
+		return nil // a source that is gone by now says nothing of its copies
+	case err == nil:
+		if tags, err = tagsOf(ctx, c, from); err != nil {
+			return err
+		}
+	case !marker:
+		return err
+	}
+	for _, rule := range config.matching(from.Key, tags) {
+		x := &transfer{client: c, head: head, to: objectstore.Object{Bucket: job.BucketName(rule.Destination.Bucket), Key: from.Key}}
+		if marker {
+			_, err := objectstore.HeadFull(ctx, c, x.to)
+			if rule.markers() && !objectstore.NotFound(err) {
+				return cmp.Or(err, missingf("the object is still in %s", x.to.Bucket))
+			}
+			continue
+		}
+		there, err := x.isThere(ctx, tags)
+		if err != nil {
+			return err
+		}
+		if !there {
+			return missingf("no copy like the object can be read in %s", x.to.Bucket)
 		}
 	}
 	return nil

@@ -160,6 +160,15 @@ func (o *updateEncryption) verify(ctx context.Context, x *transfer) error {
 	return nil
 }
 
+// readBack looks whether the object that a task names has the encryption.
+func (o *updateEncryption) readBack(ctx context.Context, c Client, t *Task) error {
+	head, err := objectstore.HeadFull(ctx, c, sourceOf(t))
+	if err == nil && !o.encrypted(head.Header) {
+		err = missingf("the object is not encrypted with the key")
+	}
+	return err
+}
+
 // grantsOf are headers that give a copy the ACL of an object. There are none if
 // nobody but the owner has been granted anything: so it is for any copy.
 func grantsOf(ctx context.Context, c Client, o objectstore.Object) (headers, error) {

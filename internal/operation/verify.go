@@ -34,6 +34,11 @@ type verified struct {
 // An *objectstore.Error says that it could not be read back.
 type effect func(ctx context.Context, c Client, t *Task) error
 
+// A reader is an operation that knows itself how its effect is read back.
+type reader interface {
+	readBack(ctx context.Context, c Client, t *Task) error
+}
+
 // missing says that an effect is not there.
 type missing struct{ text string }
 
@@ -48,6 +53,9 @@ func verify(o Operation, op job.Operation, env Env) Operation {
 	}
 	options, _ := job.OptionsOf(env.Job.Tags) // the others were refused when they were set
 	v := &verified{Operation: o, client: env.Client, effect: effectOf(op)}
+	if r, ok := o.(reader); ok {
+		v.effect = r.readBack
+	}
 	switch {
 	case v.effect == nil:
 		return o
@@ -116,6 +124,8 @@ func effectOf(op job.Operation) effect {
 		return retentionIs(op.S3PutObjectRetention.Retention)
 	case op.S3PutObjectCopy != nil:
 		return copyIs(op.S3PutObjectCopy)
+	case op.S3InitiateRestoreObject != nil:
+		return isRestored
 	}
 	return nil
 }
@@ -265,3 +275,12 @@ func retentionIs(r *job.Retention) effect {
 
 // sameSecond allows for stores that keep no fractions, whichever way they round.
 func sameSecond(a, b time.Time) bool { return a.Sub(b).Abs() <= time.Second }
+
+// isRestored looks for what a store says of a restore, under way or done.
+func isRestored(ctx context.Context, c Client, t *Task) error {
+	head, err := objectstore.HeadFull(ctx, c, sourceOf(t))
+	if err == nil && head.Get("x-amz-restore") == "" {
+		err = missingf("the object shows no restore")
+	}
+	return err
+}
