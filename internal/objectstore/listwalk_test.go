@@ -18,11 +18,12 @@ import (
 )
 
 // walk lists everything q asks for, page by page, and counts how often each row came.
-func walk(t testing.TB, store *objectstore.Store, q objectstore.ListQuery) (seen map[string]int, err error) {
+func walk(tb testing.TB, store *objectstore.Store, q objectstore.ListQuery) (seen map[string]int, err error) {
+	tb.Helper()
 	seen = make(map[string]int)
 	var page objectstore.ListPage
 	for range 10_000 {
-		if err := store.ListPage(t.Context(), q, &page); err != nil {
+		if err := store.ListPage(tb.Context(), q, &page); err != nil {
 			return seen, err
 		}
 		for _, e := range page.Entries {
@@ -36,7 +37,7 @@ func walk(t testing.TB, store *objectstore.Store, q objectstore.ListQuery) (seen
 		}
 		q = page.Next(q)
 	}
-	t.Fatal("the listing has no end")
+	tb.Fatal("the listing has no end")
 	return nil, nil
 }
 

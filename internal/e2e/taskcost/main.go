@@ -228,7 +228,8 @@ func (m *measurement) onceOther(ctx context.Context, i int) (cost float64, err e
 		return 0, err
 	}
 	defer store.Stop()
-	args, counts := []string(nil), ""
+	var args []string
+	var counts string
 	switch m.operation {
 	case "tag":
 		args, counts = []string{"tag", "set", "--recursive", "null/bucket/" + nullstore.Prefix, "tier=cold"}, "PUT tags"
