@@ -274,6 +274,7 @@ func replications() []trial {
 	const operation = "S3ReplicateObject"
 	return []trial{
 		{operation: operation, parameter: "configuration of the bucket", in: "replicated", versions: current, setup: configure, op: replicate, effect: arrived, elsewhere: true},
+		{operation: operation, parameter: "configuration of the role", in: "configured", versions: current, op: replicate, effect: arrived, elsewhere: true},
 		{operation: operation, parameter: "bucket without a configuration", in: "versioned", versions: current, op: replicate, refusal: []string{"SrcBucketReplicationConfigMissing"}},
 	}
 }

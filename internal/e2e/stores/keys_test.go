@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -98,7 +99,7 @@ func (w *world) oddKeys(t *testing.T, record func(operation, parameter string, c
 		if alias {
 			t.Errorf("tagging %q: %s", k.key, c)
 		}
-		record("S3PutObjectTagging", "key "+k.label, c)
+		record("S3PutObjectTagging", keys+k.label, c)
 	}
 
 	e, err = w.run(ctx, types.JobOperation{S3PutObjectCopy: &types.S3CopyObjectOperation{TargetResource: aws.String("arn:aws:s3:::oddtarget")}}, objects)
@@ -117,7 +118,7 @@ func (w *world) oddKeys(t *testing.T, record func(operation, parameter string, c
 		if alias {
 			t.Errorf("copying %q: %s", k.key, c)
 		}
-		record("S3PutObjectCopy", "key "+k.label, c)
+		record("S3PutObjectCopy", keys+k.label, c)
 	}
 	for _, k := range list {
 		if got := w.holds(ctx, "odd", k.other); k.other != "" && got != "" && got != "other "+k.other {
@@ -146,6 +147,138 @@ func oddCell(k oddKey, r row, there, alias, done bool) cell {
 		return refused.with(fmt.Sprintf("no such keys, %s %s", r.http, r.code))
 	}
 	return wrong.with(fmt.Sprintf("row %q", r))
+}
+
+// ofEachOperation are the plain trials, those of the functions that change
+// objects, and the replication that all stores have.
+func ofEachOperation(all []trial) (list []trial) {
+	seen := map[string]bool{}
+	for _, tr := range all {
+		if !seen[tr.operation] || tr.operation == "LambdaInvoke" && tr.in == "" || tr.in == "configured" {
+			list = append(list, tr)
+		}
+		seen[tr.operation] = true
+	}
+	return list
+}
+
+// tryOddKeys runs one trial on objects with odd keys below a prefix, beside those
+// that they could be taken for, which must not be touched.
+func (w *world) tryOddKeys(t *testing.T, n int, tr trial) cell {
+	t.Helper()
+	ctx := t.Context()
+	tr.before = nil
+	if tr.in == "" {
+		tr.in = "plain"
+	}
+	if why, ok := w.without[tr.in]; ok {
+		return absent.with("no such bucket: " + why)
+	}
+	if tr.setup != nil {
+		if err := tr.setup(w); err != nil {
+			return absent.with(reason(err))
+		}
+	}
+	prefix := fmt.Sprintf("odd%02d", n)
+	type pair struct {
+		label      string
+		odd, other subject
+		there      bool
+	}
+	var pairs []pair
+	for _, k := range oddKeyList() {
+		p := pair{label: k.label}
+		key := prefix + "/" + k.key
+		if over := len(copied(object{key: key}, prefix).key) - 1024; over > 0 { // the copy has the longest
+			key = prefix + "/" + k.key[over:]
+		}
+		p.odd.object = object{bucket: tr.in, key: key}
+		if s, err := w.subject(ctx, tr, key); err == nil {
+			p.odd = s
+			p.there = w.holds(ctx, tr.in, key) == string(s.newest.body) || w.damaged(ctx, s.newest) == ""
+		}
+		pairs = append(pairs, p)
+	}
+	for i, k := range oddKeyList() { // after all of the odd ones: this is what they may be taken for
+		if k.other == "" {
+			continue
+		}
+		s, err := w.subject(ctx, tr, prefix+"/"+k.other)
+		if err != nil {
+			return absent.with(reason(err))
+		}
+		pairs[i].other = s
+	}
+	var objects []object
+	for i, p := range pairs {
+		p.there = p.there && w.damaged(ctx, p.odd.newest) == ""
+		if !p.there {
+			p.odd.version = ""
+		}
+		pairs[i] = p
+		objects = append(objects, p.odd.object)
+	}
+	if tr.versions != none { // every row needs one
+		objects = nil
+		pairs = slices.DeleteFunc(pairs, func(p pair) bool { return !p.there })
+		for _, p := range pairs {
+			objects = append(objects, p.odd.object)
+		}
+	}
+	e, err := w.run(ctx, tr.op(w, prefix), objects)
+	if err != nil || e.status != types.JobStatusComplete {
+		return wrong.with(fmt.Sprintf("the job fails with %s: %s %v", e.code, e.why, err))
+	}
+	there, result := 0, works
+	for _, p := range pairs {
+		r := e.rows[name(p.odd.object)]
+		c := works
+		if p.there {
+			there++
+			c = w.judgeTask(tr, prefix, subject{object: p.odd.object}, r)
+			if damage := w.damaged(ctx, p.odd.newest); damage != "" && (!tr.gone || r.status != "succeeded") {
+				c = wrong.with("destroys data: " + damage)
+				t.Errorf("%s %s, key %s: %s", tr.operation, tr.parameter, p.label, c)
+			}
+		} else if r.status != "failed" {
+			c = wrong.with("there is no such object, and the task says " + r.status)
+		}
+		if p.other.key != "" {
+			if what := w.touched(ctx, tr, prefix, p.other); what != "" {
+				c = wrong.with(what)
+				t.Errorf("%s %s, key %s: %s", tr.operation, tr.parameter, p.label, c)
+			}
+		}
+		if c.worth() < result.worth() {
+			_, why, _ := strings.Cut(string(c), ": ")
+			result = c.word().with(strings.TrimSpace(p.label + " " + why))
+		}
+	}
+	if result.word() == works || result.word() == emulated {
+		result = result.word().with(fmt.Sprintf("%d of %d keys, the store has no others", there, len(oddKeyList())))
+		if there == len(oddKeyList()) {
+			result = result.word().with(fmt.Sprintf("all %d keys", there))
+		}
+	}
+	return result
+}
+
+// touched says what a job has done to an object that its manifest does not name.
+func (w *world) touched(ctx context.Context, tr trial, prefix string, s subject) string {
+	if damage := w.damaged(ctx, s.newest); damage != "" {
+		return "destroys `" + s.key + "`: " + damage
+	}
+	if !tr.elsewhere {
+		if err := tr.effect(w, s.object, prefix, row{}); err == nil {
+			return "changes `" + s.key + "` instead"
+		}
+	}
+	for _, made := range []object{copied(s.object, prefix), {bucket: "replica", key: s.key}} {
+		if w.holds(ctx, made.bucket, made.key) != "" {
+			return "makes `" + made.bucket + "/" + made.key + "` instead"
+		}
+	}
+	return ""
 }
 
 // noProbes makes sure that nothing is left of the objects that jobs have made to

@@ -86,15 +86,26 @@ func TestStores(t *testing.T) {
 					now.set(operation, parameter, s.name, c)
 					t.Logf("%s %s: %s", operation, parameter, c)
 				}
-				for i, tr := range trials() {
-					if strings.Contains(tr.operation, *match) {
-						record(tr.operation, tr.parameter, w.try(t, i, tr))
+				all := trials()
+				for i, tr := range all {
+					if !strings.Contains(tr.operation, *match) {
+						continue
+					}
+					c := w.try(t, i, tr)
+					record(tr.operation, tr.parameter, c)
+					if v, tell := w.verified(t, len(all)+i, tr, c); tell {
+						record(tr.operation, verification+tr.parameter, v)
 					}
 				}
-				w.noProbes(t)
+				for i, tr := range ofEachOperation(all) {
+					if strings.Contains(tr.operation, *match) {
+						record(tr.operation, keys+"of all kinds, "+tr.parameter, w.tryOddKeys(t, i, tr))
+					}
+				}
 				if *match == "" {
 					w.oddKeys(t, record)
 				}
+				w.noProbes(t)
 				mu.Lock()
 				defer mu.Unlock()
 				now.measured[s.name] = measured{w.version, time.Now().UTC().Format(time.DateOnly)}

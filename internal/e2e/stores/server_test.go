@@ -7,6 +7,7 @@ import (
 	"context"
 	"debug/buildinfo"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -16,6 +17,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -307,15 +310,26 @@ func answers(ctx context.Context, url string, status int) bool {
 	return resp.StatusCode == status
 }
 
+// port is the last that was given away. Outgoing connections have higher ones, so
+// that none of them takes a port between here and the server.
+var port = sync.OnceValue(func() *atomic.Int32 {
+	p := new(atomic.Int32)
+	p.Store(10000 + rand.Int32N(18000))
+	return p
+})
+
 // freeAddress is a loopback address that nobody listens on.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port().Add(1))))
+		if l, err := net.Listen("tcp", address); err == nil {
+			l.Close()
+			return address
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no free port")
+	return ""
 }
 
 // cleanEnv is the environment of this process without what would lead an AWS

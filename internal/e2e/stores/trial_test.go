@@ -44,6 +44,12 @@ type trial struct {
 	failure string
 }
 
+// unproved reports whether nothing shows in the objects that the job could be held
+// to: it has to fail, or it only reads.
+func (tr *trial) unproved() bool {
+	return tr.failure != "" || tr.refusal != nil || tr.large || tr.operation == "LambdaInvoke" || tr.operation == "S3ComputeObjectChecksum"
+}
+
 // version is which version of an object the manifest names.
 type version int
 
@@ -66,8 +72,8 @@ type subject struct {
 }
 
 // try runs a trial and says what came of it. Whatever that is, no other bytes may
-// be in the objects afterwards.
-func (w *world) try(t *testing.T, n int, tr trial) cell {
+// be in the objects afterwards. The job gets the tags.
+func (w *world) try(t *testing.T, n int, tr trial, tags ...types.S3Tag) cell {
 	t.Helper()
 	ctx := t.Context()
 	if tr.in == "" {
@@ -102,7 +108,7 @@ func (w *world) try(t *testing.T, n int, tr trial) cell {
 			objects = append(objects, object{bucket: tr.in, key: fmt.Sprintf("%s/none/%d", prefix, i)})
 		}
 	}
-	e, err := w.run(ctx, tr.op(w, prefix), objects)
+	e, err := w.run(ctx, tr.op(w, prefix), objects, tags...)
 	var result cell
 	if err != nil {
 		result = wrong.with(reason(err))
@@ -158,6 +164,25 @@ func (w *world) subject(ctx context.Context, tr trial, key string) (s subject, e
 		s.version = ""
 	}
 	return s, nil
+}
+
+// verified runs a trial once more in a job that has its effects read back, and c
+// is what came of it before: a task whose effect is not there has to fail now, and
+// a task whose effect is there must not. It is told of unless the latter holds.
+func (w *world) verified(t *testing.T, n int, tr trial, c cell) (v cell, tell bool) {
+	t.Helper()
+	verify := types.S3Tag{Key: aws.String("stevedore:verify"), Value: aws.String("all")}
+	switch c.word() {
+	case ignored, wrong:
+		tr.refusal = []string{"VerificationFailed"}
+		return w.try(t, n, tr, verify), true
+	case works, emulated:
+		if !tr.unproved() {
+			v = w.try(t, n, tr, verify)
+			return v, v.worth() < c.worth()
+		}
+	}
+	return "", false
 }
 
 // damaged says what is wrong with the bytes of an object, if anything.

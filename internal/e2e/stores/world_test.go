@@ -12,6 +12,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -42,8 +43,17 @@ type world struct {
 
 // buckets are those of the trials.
 var buckets = []string{
-	"manifests", "reports", "plain", "versioned", "locked", "target", "lockedtarget", "odd", "oddtarget", "replicated", "replica",
+	"manifests", "reports", "plain", "versioned", "locked", "target", "lockedtarget", "odd", "oddtarget", "replicated", "configured", "replica",
 }
+
+// roles is the configuration of the role: a replication for stores that keep none.
+const roles = `
+roles:
+  - arn: ` + role + `
+    replication:
+      configured:
+        rules: [{id: all, priority: 1, status: Enabled, destination: {bucket: "arn:aws:s3:::replica"}}]
+`
 
 // newWorld starts a store and a stevedore, or ends the test.
 func newWorld(t *testing.T, s server) *world {
@@ -75,9 +85,12 @@ func newWorld(t *testing.T, s server) *world {
 		}
 	}
 
-	address := freeAddress(t)
+	address, config := freeAddress(t), filepath.Join(t.TempDir(), "config.yaml")
+	if err := os.WriteFile(config, []byte(roles), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	p = startProcess(t, cleanEnv("AWS_ENDPOINT_URL_S3="+endpoint, "AWS_ACCESS_KEY_ID="+access, "AWS_SECRET_ACCESS_KEY="+secret, "AWS_REGION=us-east-1"),
-		binary, "serve", "--listen", address, "--data-dir", filepath.Join(t.TempDir(), "jobs"))
+		binary, "serve", "--config", config, "--listen", address, "--data-dir", filepath.Join(t.TempDir(), "jobs"))
 	p.await(t, "stevedore", func(ctx context.Context) bool { return answers(ctx, "http://"+address+"/readyz", http.StatusOK) })
 	w.control = s3control.New(s3control.Options{Region: "us-east-1", Credentials: provider, EndpointResolverV2: resolver("http://" + address)})
 	return w
@@ -94,7 +107,7 @@ func (w *world) makeBucket(ctx context.Context, name string) error {
 	_, err := w.s3.CreateBucket(ctx, &s3.CreateBucketInput{
 		Bucket: &name, ObjectOwnership: s3types.ObjectOwnershipObjectWriter, ObjectLockEnabledForBucket: aws.Bool(strings.HasPrefix(name, "locked")),
 	})
-	if err != nil || !slices.Contains([]string{"versioned", "replicated", "replica"}, name) {
+	if err != nil || !slices.Contains([]string{"versioned", "replicated", "configured", "replica"}, name) {
 		return err
 	}
 	_, err = w.s3.PutBucketVersioning(ctx, &s3.PutBucketVersioningInput{
@@ -174,7 +187,7 @@ type end struct {
 func name(o object) string { return url.QueryEscape(o.key) + "," + o.version }
 
 // run runs one job over objects. Versions are named if any object has one.
-func (w *world) run(ctx context.Context, op types.JobOperation, objects []object) (end, error) {
+func (w *world) run(ctx context.Context, op types.JobOperation, objects []object, tags ...types.S3Tag) (end, error) {
 	fields := []types.JobManifestFieldName{"Bucket", "Key"}
 	versions := slices.ContainsFunc(objects, func(o object) bool { return o.version != "" })
 	if versions {
@@ -193,7 +206,7 @@ func (w *world) run(ctx context.Context, op types.JobOperation, objects []object
 		return end{}, err
 	}
 	created, err := w.control.CreateJob(ctx, &s3control.CreateJobInput{
-		AccountId: aws.String(account), RoleArn: aws.String(role), Priority: aws.Int32(1), ConfirmationRequired: aws.Bool(false), Operation: &op,
+		AccountId: aws.String(account), RoleArn: aws.String(role), Priority: aws.Int32(1), ConfirmationRequired: aws.Bool(false), Operation: &op, Tags: tags,
 		Manifest: &types.JobManifest{
 			Spec:     &types.JobManifestSpec{Format: types.JobManifestFormatS3BatchOperationsCsv20180820, Fields: fields},
 			Location: &types.JobManifestLocation{ObjectArn: aws.String("arn:aws:s3:::manifests/manifest.csv"), ETag: &manifest.etag},
