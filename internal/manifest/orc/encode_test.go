@@ -91,6 +91,7 @@ func (tb *table) encode(t testing.TB) []byte {
 
 // stripe writes the parts of a stripe. In the index there is what nobody is to read.
 func (tb *table) stripe(t testing.TB, from, rows int) (index, data, footer []byte) {
+	t.Helper()
 	var foot message
 	add := func(column, kind uint64, to *[]byte, b []byte) {
 		var m message
@@ -245,6 +246,7 @@ func (tb *table) values(s series, values []any) (streams map[uint64][]byte, entr
 
 // pack compresses b in chunks, each of which stays as it is if that is shorter.
 func (tb *table) pack(t testing.TB, b []byte) (out []byte) {
+	t.Helper()
 	if tb.compression == none {
 		return b
 	}
@@ -345,7 +347,7 @@ func encodeBytes(b []byte) (out []byte) {
 // ints encodes integers, in runs of every kind that can hold them.
 func (tb *table) ints(values []int64, signed bool) (out []byte) {
 	for turn := 0; len(values) > 0; turn++ {
-		n := 0
+		var n int
 		if tb.version2 {
 			out, n = encodeV2(out, values, signed, turn)
 		} else {

@@ -116,10 +116,14 @@ func (p *packing) decode(dst, src []byte) ([]byte, error) {
 		dst, err = lz4.Decode(dst, src, int(p.chunk))
 	case packZstd:
 		if p.zstd == nil {
-			p.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxChunk))
+			p.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxChunk), zstd.WithDecodeAllCapLimit(true))
 			if err != nil {
 				return dst, fmt.Errorf("start zstd: %w", err)
 			}
+		}
+		// At its best zstd makes a block of 128 KiB out of 4 bytes.
+		if most := min(int(p.chunk), len(src)<<15); cap(dst) < most {
+			dst = make([]byte, 0, most)
 		}
 		dst, err = p.zstd.DecodeAll(src, dst)
 	}
@@ -132,9 +136,9 @@ func (p *packing) decode(dst, src []byte) ([]byte, error) {
 // inflate decompresses src, which is deflated without the frame of zlib.
 func (p *packing) inflate(dst, src []byte) ([]byte, error) {
 	in := bytes.NewReader(src)
-	if p.flate == nil {
+	if again, ok := p.flate.(flate.Resetter); !ok {
 		p.flate = flate.NewReader(in)
-	} else if err := p.flate.(flate.Resetter).Reset(in, nil); err != nil {
+	} else if err := again.Reset(in, nil); err != nil {
 		return dst, err
 	}
 	if cap(dst) == 0 {

@@ -105,7 +105,7 @@ func (r *ints) fill() bool {
 	if !ok {
 		return false
 	}
-	n := 0
+	var n int
 	switch {
 	case !r.version2:
 		n, ok = r.fillV1(head)

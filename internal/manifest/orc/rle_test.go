@@ -34,7 +34,7 @@ func TestInts(t *testing.T) {
 		if v, ok := r.next(); ok {
 			t.Errorf("%s: got %d after the end", what, v)
 		}
-		for skip := range len(want) {
+		for skip := range want {
 			r := ints{s: open(encoded), version2: version2, signed: signed}
 			if !r.skip(int64(skip)) {
 				t.Errorf("%s: cannot skip %d", what, skip)

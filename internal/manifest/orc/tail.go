@@ -40,11 +40,12 @@ func (k kind) unread() string {
 		return "union"
 	case kindDecimal:
 		return "decimal"
+	default:
+		if k > kindTimestampInstant {
+			return strconv.FormatUint(uint64(k), 10)
+		}
+		return ""
 	}
-	if k > kindTimestampInstant {
-		return strconv.FormatUint(uint64(k), 10)
-	}
-	return ""
 }
 
 // postscript is the PostScript, the end of the file.

@@ -23,7 +23,7 @@ const (
 	codecLZ4     codec = 7 // LZ4_RAW; the older LZ4 has a framing that nobody specified
 )
 
-// names are those of the codecs that are not read.
+// String returns the name of a codec that is not read.
 func (c codec) String() string {
 	switch c {
 	case 3:
@@ -32,8 +32,9 @@ func (c codec) String() string {
 		return "Brotli"
 	case 5:
 		return "LZ4 (Hadoop)"
+	default:
+		return fmt.Sprint(int64(c))
 	}
-	return fmt.Sprint(int64(c))
 }
 
 // codecs are the decompressors that keep state, made when first needed.
@@ -63,13 +64,17 @@ func (c *codecs) decode(with codec, dst, src []byte, size int) ([]byte, error) {
 	case codecGzip:
 		dst, err = c.gunzip(dst, src, size)
 	case codecZstd:
+		// At its best zstd makes a block of 128 KiB out of 4 bytes.
+		if size>>15 > len(src) {
+			return dst, errPacked(nil)
+		}
 		if c.zstd == nil {
-			c.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxPage))
+			c.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxPage), zstd.WithDecodeAllCapLimit(true))
 			if err != nil {
 				return dst, fmt.Errorf("start zstd: %w", err)
 			}
 		}
-		dst, err = c.zstd.DecodeAll(src, dst[:0])
+		dst, err = c.zstd.DecodeAll(src, grow(dst, size)[:0])
 	case codecLZ4:
 		dst, err = lz4.Decode(dst[:0], src, size)
 	default:

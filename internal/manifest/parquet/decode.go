@@ -307,8 +307,8 @@ func (h *hybrid) skip(n int) bool {
 // bitsAt returns the number of width bits that starts at bit at of b, lowest bit first. Bits beyond b
 // are 0.
 func bitsAt(b []byte, at, width uint) uint64 {
-	if width == 0 {
-		return 0
+	if i := at / 8; i+8 <= uint(len(b)) && at%8+width <= 64 {
+		return binary.LittleEndian.Uint64(b[i:]) >> (at % 8) & (1<<width - 1)
 	}
 	var low, high uint64
 	for i, from := uint(0), at/8; i < 9 && from+i < uint(len(b)); i++ {

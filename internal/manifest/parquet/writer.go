@@ -16,7 +16,7 @@ const groupRows = 100_000
 
 // Writer writes rows as a Parquet file, compressed with zstd. It is not safe for concurrent use.
 type Writer struct {
-	w       *parquet.Writer
+	w       *parquet.GenericWriter[any]
 	columns []string
 	values  []valueFunc
 	row     [1]parquet.Row
@@ -45,7 +45,7 @@ func NewWriter(w io.Writer, columns []string) (*Writer, error) {
 	slices.SortFunc(root.fields, func(a, b parquet.Field) int {
 		return slices.Index(columns, a.Name()) - slices.Index(columns, b.Name())
 	})
-	own.w = parquet.NewWriter(w, parquet.NewSchema("inventory", root),
+	own.w = parquet.NewGenericWriter[any](w, parquet.NewSchema("inventory", root),
 		parquet.Compression(&zstd.Codec{}), parquet.MaxRowsPerRowGroup(groupRows))
 	return own, nil
 }
