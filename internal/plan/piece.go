@@ -126,10 +126,10 @@ func (p *piece) read(ctx context.Context, src *source.Source) (err error) {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+	tell := sync.OnceFunc(func() { p.tell <- size })
+	defer tell()
 	if size > 0 {
-		p.tell <- size
-	} else {
-		defer func() { p.tell <- size }()
+		tell()
 	}
 
 	rows, err := p.open(ctx, src)
@@ -150,6 +150,7 @@ func (p *piece) read(ctx context.Context, src *source.Source) (err error) {
 		if size == 0 {
 			// The first rows tell how long a row is, and so how many there will be.
 			size = chunkRows(src, p.file, rows)
+			tell() // the worker of the next piece waits for it
 			if limit = size; read-begun < limit {
 				continue
 			}
