@@ -5,7 +5,8 @@
 //	                  ▲              │ worth another try
 //	                  └── back off ◀─┘
 //
-//	manifest, report ─▶ Open, Head, Put, ... ─▶ AWS SDK ─▶ the same endpoint, credentials and network
+//	listing, manifest ─▶ ListPage, Open ─▶ the same way
+//	report, settings ─▶ Put, Head, ... ─▶ AWS SDK ─▶ the same endpoint, credentials and network
 //
 // [Store.Do] is the hot path. It writes the request bytes itself, so that a key goes out exactly as it is signed, and
 // allocates next to nothing. What is worth another attempt is decided here and only here, from the code of the answer;
