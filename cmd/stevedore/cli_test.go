@@ -134,7 +134,7 @@ func TestExitCodes(t *testing.T) {
 	t.Parallel()
 	for _, code := range []int{
 		exitOK, exitFailed, exitUsage, exitTasksFailed, exitDenied, exitJobFailed, exitNotFound,
-		exitConflict, exitPending, exitInvalid, exitUnreachable, exitDataDir, exitCannotListen, exitInterrupted,
+		exitConflict, exitPending, exitNothing, exitInvalid, exitUnreachable, exitDataDir, exitCannotListen, exitInterrupted,
 	} {
 		if !slices.ContainsFunc(strings.Split(helpExitCodes, "\n"), func(line string) bool {
 			return strings.HasPrefix(line, fmt.Sprintf("%5d  ", code))

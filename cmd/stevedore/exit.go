@@ -18,6 +18,7 @@ const (
 	exitNotFound     = 6
 	exitConflict     = 7
 	exitPending      = 8
+	exitNothing      = 9
 	exitInvalid      = 10
 	exitUnreachable  = 11
 	exitDataDir      = 11 // of the servers
@@ -33,9 +34,10 @@ const helpExitCodes = `Exit codes of the client commands:
     3  with --exit-status: the job is Complete, but some of its tasks failed
     4  the server does not accept the credentials, or they may not do this
     5  with --exit-status: the job ended as Failed or Cancelled
-    6  there is no such job
+    6  there is no such job, bucket or object
     7  the job's status does not allow it, or the client token was used before
     8  not finished within --timeout
+    9  nothing to do: no object matches, no task failed
    10  the request is not valid
    11  the server cannot be reached
   130  interrupted
