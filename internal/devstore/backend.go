@@ -184,5 +184,6 @@ func (b *backend) relabel(ctx context.Context, bucket, key, version string, chan
 // head returns what versitygw knows of an object version, or why there is none:
 // NoSuchKey, NoSuchVersion, or MethodNotAllowed for a delete marker.
 func (b *backend) head(ctx context.Context, bucket, key, version string) (*s3.HeadObjectOutput, error) {
+	version = b.named(bucket, key, version)
 	return b.Posix.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &bucket, Key: &key, VersionId: &version, Range: new("")})
 }

@@ -67,11 +67,14 @@ func (b *backend) put(ctx context.Context, in s3response.PutObjectInput, l label
 
 // HeadObject adds the labels to what versitygw tells of an object.
 func (b *backend) HeadObject(ctx context.Context, in *s3.HeadObjectInput) (*s3.HeadObjectOutput, error) {
+	version := gateway.GetStringFromPtr(in.VersionId)
+	if current := b.named(*in.Bucket, *in.Key, version); current != version {
+		in.VersionId = &current
+	}
 	out, err := b.Posix.HeadObject(ctx, in)
 	if err != nil {
 		return out, err
 	}
-	version := gateway.GetStringFromPtr(in.VersionId)
 	l, err := b.labelsOf(*in.Bucket, *in.Key, version)
 	if err != nil {
 		return nil, err
@@ -112,11 +115,15 @@ func (b *backend) GetObject(ctx context.Context, in *s3.GetObjectInput) (*s3.Get
 
 // GetObjectAttributes tells the storage class with the rest.
 func (b *backend) GetObjectAttributes(ctx context.Context, in *s3.GetObjectAttributesInput) (s3response.GetObjectAttributesResponse, error) {
+	version := gateway.GetStringFromPtr(in.VersionId)
+	if current := b.named(*in.Bucket, *in.Key, version); current != version {
+		in.VersionId = &current
+	}
 	out, err := b.Posix.GetObjectAttributes(ctx, in)
 	if err != nil {
 		return out, err
 	}
-	l, err := b.labelsOf(*in.Bucket, *in.Key, gateway.GetStringFromPtr(in.VersionId))
+	l, err := b.labelsOf(*in.Bucket, *in.Key, version)
 	out.StorageClass = l.class()
 	return out, err
 }

@@ -36,6 +36,9 @@ func (b *backend) attend(c fiber.Ctx) error {
 	if aliased(key) {
 		return fail(c, refuseKey(key))
 	}
+	if err := b.strayed(c, bucket, key); err != nil {
+		return fail(c, err)
+	}
 	c.RequestCtx().SetUserValue(requestKey{}, c)
 	if err := c.Next(); err != nil {
 		return err
@@ -46,6 +49,8 @@ func (b *backend) attend(c fiber.Ctx) error {
 		return b.serveReplication(c, bucket)
 	case status == fiber.StatusBadRequest && key != "" && c.Method() == fiber.MethodPut && query.Has("retention"):
 		return b.clearRetention(c, bucket, key)
+	case status == fiber.StatusBadRequest && key != "" && c.Method() == fiber.MethodPut && query.Has("tagging"):
+		return b.putTags(c, bucket, key)
 	}
 	return nil
 }
