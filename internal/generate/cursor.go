@@ -131,15 +131,20 @@ func (c *cursor) inOrder(page *objectstore.ListPage) bool {
 		if string(e.Key) >= c.q.After {
 			break
 		}
-		if c.before == nil {
-			return false
-		}
-		_, known := slices.BinarySearchFunc(c.before.Entries, e.Key, func(old objectstore.ListEntry, key []byte) int { return bytes.Compare(old.Key, key) })
-		if !known {
+		if !c.repeated(e) {
 			return false
 		}
 	}
-	return true
+	return !slices.ContainsFunc(page.Early, func(e objectstore.ListEntry) bool { return !c.repeated(&e) })
+}
+
+// repeated reports whether e was on the page before.
+func (c *cursor) repeated(e *objectstore.ListEntry) bool {
+	if c.before == nil {
+		return false
+	}
+	_, known := slices.BinarySearchFunc(c.before.Entries, e.Key, func(old objectstore.ListEntry, key []byte) int { return bytes.Compare(old.Key, key) })
+	return known
 }
 
 // fresh picks the rows of a page that were not given out before.

@@ -52,7 +52,6 @@ type bucket struct {
 	versioning string
 	pageSize   int
 	faults     faults
-	frank      bool                                // shows what objectstore leaves out: rows from before the page
 	grouped    bool                                // delete markers behind all versions of a page
 	compare    func(a, b string) int               // the order of the store, nil: by bytes
 	onPage     func(q objectstore.ListQuery) error // called before each page
@@ -145,9 +144,14 @@ func (b *bucket) ListPage(ctx context.Context, q objectstore.ListQuery, page *ob
 	if hit(b.faults.shuffle) {
 		b.random.Shuffle(len(page.Entries), func(i, j int) { page.Entries[i], page.Entries[j] = page.Entries[j], page.Entries[i] })
 	}
-	if !b.frank && q.After != "" && (q.Token == "" || q.Versions) { // as objectstore does it
+	page.Early = page.Early[:0]
+	if q.After != "" && (q.Token == "" || q.Versions) { // as objectstore does it
 		page.Entries = slices.DeleteFunc(page.Entries, func(e objectstore.ListEntry) bool {
-			return string(e.Key) < q.After || string(e.Key) == q.After && q.VersionMarker == ""
+			if string(e.Key) < q.After {
+				page.Early = append(page.Early, e)
+				return true
+			}
+			return string(e.Key) == q.After && q.VersionMarker == ""
 		})
 	}
 	for _, e := range page.Entries {

@@ -239,7 +239,7 @@ func TestOrderBetweenPages(t *testing.T) {
 	slices.SortFunc(items, func(a, b item) int { return order(a.key, b.key) })
 	for _, workers := range []int{1, 4} {
 		b := newBucket(1, items)
-		b.compare, b.pageSize, b.frank = order, 100, true
+		b.compare, b.pageSize = order, 100
 		s, d := newShelf(), &diary{tb: t}
 		j := generation(b, s, d, nil)
 		j.Workers = workers

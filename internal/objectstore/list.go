@@ -41,9 +41,12 @@ type ListQuery struct {
 
 // A ListPage is one page of a listing, and the memory for the next. What it holds is valid until it is used again.
 type ListPage struct {
-	// Entries are the rows in the order of the store; what it sent although it comes before After is left out. A store may
-	// repeat rows of the page before, and may name the versions of a key in any order: some do.
-	Entries  []ListEntry
+	// Entries are the rows in the order of the store. A store may repeat rows of the page before, and may name the versions
+	// of a key in any order: some do.
+	Entries []ListEntry
+	// Early are the rows that the store sent although their keys come before After: it has repeated them, or it keeps
+	// another order than S3.
+	Early    []ListEntry
 	Prefixes [][]byte // what Delimiter folded
 	// Truncated says that more may follow; [ListPage.Next] asks for it.
 	Truncated bool
@@ -175,7 +178,7 @@ func (p *ListPage) read(doc []byte, q ListQuery) error {
 
 // clear empties p and keeps its memory.
 func (p *ListPage) clear() {
-	*p = ListPage{Entries: p.Entries[:0], Prefixes: p.Prefixes[:0], res: p.res}
+	*p = ListPage{Entries: p.Entries[:0], Early: p.Early[:0], Prefixes: p.Prefixes[:0], res: p.res}
 }
 
 // decode undoes the URL encoding of everything that is a key.
@@ -251,7 +254,7 @@ func (e *ListEntry) fitness(q ListQuery) int {
 	return fine
 }
 
-// trim drops rows that come before the page: there are stores that repeat some, and versitygw and Ceph begin a listing of
+// trim takes out rows that come before the page: there are stores that repeat some, and versitygw and Ceph begin a listing of
 // versions with the key that it should begin after. With a token, After says nothing about stores that keep no order.
 func (p *ListPage) trim(q ListQuery) {
 	if q.Token != "" && !q.Versions || q.After == "" {
@@ -261,7 +264,11 @@ func (p *ListPage) trim(q ListQuery) {
 		q.passed = q.After
 	}
 	p.Entries = slices.DeleteFunc(p.Entries, func(e ListEntry) bool {
-		return string(e.Key) < q.After || string(e.Key) == q.passed
+		if string(e.Key) < q.After {
+			p.Early = append(p.Early, e)
+			return true
+		}
+		return string(e.Key) == q.passed
 	})
 }
 

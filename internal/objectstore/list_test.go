@@ -233,14 +233,17 @@ func TestRowsThatWereNotAskedFor(t *testing.T) {
 		for _, e := range page.Entries {
 			got += string(e.Key) + string(e.VersionID) + " "
 		}
+		for _, e := range page.Early {
+			got += "early " + string(e.Key) + string(e.VersionID) + " "
+		}
 		if got += "> " + page.NextKey + page.NextVersion; got != want {
 			t.Errorf("after %q, version %q: got %s, want %s", q.After, q.VersionMarker, got, want)
 		}
 	}
 	check(objectstore.ListQuery{Versions: true}, "k2 l9 a1 k3 l8 l7 > l9")
-	check(objectstore.ListQuery{Versions: true, After: "k"}, "l9 l8 l7 > l9")
-	check(objectstore.ListQuery{Versions: true, After: "k", VersionMarker: "3"}, "k2 l9 k3 l8 l7 > l9")
-	check(objectstore.ListQuery{Versions: true, After: "l", VersionMarker: "9"}, "l9 l8 l7 > l7")
+	check(objectstore.ListQuery{Versions: true, After: "k"}, "l9 l8 l7 early a1 > l9")
+	check(objectstore.ListQuery{Versions: true, After: "k", VersionMarker: "3"}, "k2 l9 k3 l8 l7 early a1 > l9")
+	check(objectstore.ListQuery{Versions: true, After: "l", VersionMarker: "9"}, "l9 l8 l7 early k2 early a1 early k3 > l7")
 	check(objectstore.ListQuery{After: "a"}, "k l > l")
 	check(objectstore.ListQuery{After: "x", Token: "t"}, "a k l > l")
 }
