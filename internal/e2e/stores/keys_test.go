@@ -190,7 +190,7 @@ func (w *world) tryOddKeys(t *testing.T, n int, tr trial) cell {
 		p := pair{label: k.label}
 		key := prefix + "/" + k.key
 		if over := len(copied(object{key: key}, prefix).key) - 1024; over > 0 { // the copy has the longest
-			key = prefix + "/" + k.key[over:]
+			key = prefix + "/" + strings.TrimLeft(k.key[over:], "/")
 		}
 		p.odd.object = object{bucket: tr.in, key: key}
 		if s, err := w.subject(ctx, tr, key); err == nil {

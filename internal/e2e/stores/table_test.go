@@ -199,7 +199,7 @@ func (b *table) render() string {
 			if i.kind() != part.kind {
 				continue
 			}
-			fmt.Fprintf(&out, "| %s | %s |", i.operation, strings.TrimPrefix(i.parameter, verification))
+			fmt.Fprintf(&out, "| %s | %s |", i.operation, i.parameter)
 			for _, n := range names {
 				fmt.Fprintf(&out, " %s |", b.cells[i][n])
 			}
@@ -282,6 +282,7 @@ func TestTable(t *testing.T) {
 	b.measured["devstore"], b.measured["moto"] = measured{"v1", "2026-01-02"}, measured{"5", "2026-01-03"}
 	b.set("S3PutObjectCopy", "plain", "devstore", works)
 	b.set("S3PutObjectCopy", "plain", "moto", refused.with("501 NotImplemented"))
+	b.set("S3PutObjectCopy", verification+"plain", "moto", refused.with("500 VerificationFailed"))
 	b.set("S3PutObjectCopy", "key `a//b`", "moto", wrong.with("changes `a/b` instead"))
 	got := parse(b.render())
 	if diff := gocmp.Diff(b, got, gocmp.AllowUnexported(table{}, id{}, measured{})); diff != "" {
