@@ -45,7 +45,7 @@ With -o json the answer is what the AWS CLI prints for the same call.`,
 	}
 	c.connect.add(cmd, false)
 	cmd.PersistentFlags().StringVarP(&c.output, "output", "o", "table", "table, json or name")
-	cmd.AddCommand(c.create(), c.list(), c.describe(), c.watch(), c.confirm(), c.cancel(), c.priority(), c.tag())
+	cmd.AddCommand(c.create(), c.retry(), c.list(), c.describe(), c.watch(), c.confirm(), c.cancel(), c.priority(), c.tag())
 	return cmd
 }
 
