@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"os"
 	"path/filepath"
@@ -25,32 +26,15 @@ func (s *Scheduler) generate(ctx context.Context, t turn, own jobstore.Ownership
 	if j.Spec.ManifestGenerator == nil || j.Generated != nil {
 		return j, nil
 	}
-	g := j.Spec.ManifestGenerator.S3JobManifestGenerator
-	depot, done, err := s.depot(&j, store)
+	made, err := s.list(ctx, own, &j, store)
 	if err != nil {
-		return j, err
-	}
-	defer done()
-	journal := &journal{s, own}
-	from, err := journal.state(ctx)
-	if err != nil {
-		return j, err
-	}
-	eligibility := operation.NewEligibility(operation.Env{Client: store, Replication: s.replication(&j)})
-	made, err := generate.Run(ctx, generate.Job{
-		ID: j.ID, Generator: g, Source: store, Depot: depot, Journal: journal,
-		Eligible: func(ctx context.Context, c generate.Candidate) (bool, error) {
-			return eligibility.Of(ctx, c.Object, c.Info.StorageClass)
-		},
-	}, from)
-	if err != nil {
-		if e, is := errors.AsType[*objectstore.Error](err); is && t.failures+1 >= s.config.Attempts {
-			return j, &job.FailedError{Reason: job.Fail(generate.CodeFailed, "The manifest cannot be generated: "+e.Error()), Err: err}
+		if t.failures+1 >= s.config.Attempts && ofStore(err) {
+			return j, generate.Failed(err)
 		}
 		return j, err
 	}
 	if made.OwnerUnchecked {
-		s.logger.WarnContext(ctx, "store does not check the owner of the source bucket", "job_id", j.ID, "bucket", job.BucketName(g.SourceBucket))
+		s.logger.WarnContext(ctx, "store does not check the owner of the source bucket", "job_id", j.ID, "bucket", job.BucketName(j.Spec.ManifestGenerator.S3JobManifestGenerator.SourceBucket))
 	}
 	s.logger.InfoContext(ctx, "manifest generated", "job_id", j.ID, "rows", made.Rows, "files", made.Files)
 	return s.change(ctx, j.Account, j.ID, func(j *job.Job) error {
@@ -61,6 +45,35 @@ func (s *Scheduler) generate(ctx context.Context, t turn, own jobstore.Ownership
 		}
 		return nil
 	})
+}
+
+// list lists what the generator of j asks for and writes it to its depot.
+func (s *Scheduler) list(ctx context.Context, own jobstore.Ownership, j *job.Job, store *objectstore.Access) (generate.Result, error) {
+	depot, done, err := s.depot(j, store)
+	if err != nil {
+		return generate.Result{}, err
+	}
+	defer done()
+	journal := &journal{s, own}
+	from, err := journal.state(ctx)
+	if err != nil {
+		return generate.Result{}, err
+	}
+	eligibility := operation.NewEligibility(operation.Env{Client: store, Replication: s.replication(j)})
+	return generate.Run(ctx, generate.Job{
+		ID: j.ID, Generator: j.Spec.ManifestGenerator.S3JobManifestGenerator, Source: store, Depot: depot, Journal: journal,
+		Eligible: func(ctx context.Context, c generate.Candidate) (bool, error) {
+			return eligibility.Of(ctx, c.Object, c.Info.StorageClass)
+		},
+	}, from)
+}
+
+// ofStore reports whether listing or writing came to err, be it in the spool, and
+// not the keeping of its progress in the job store.
+func ofStore(err error) bool {
+	_, refused := errors.AsType[*objectstore.Error](err)
+	_, spool := errors.AsType[*fs.PathError](err)
+	return refused || spool || errors.Is(err, objectstore.ErrStuck)
 }
 
 // depot is where the generated manifest of j goes. Call done when it is there.

@@ -3,6 +3,7 @@ package schedule_test
 import (
 	"fmt"
 	"os"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -170,4 +171,37 @@ func TestGeneratorOfWhatIsEligible(t *testing.T) {
 	if j, rows := w.verify(id); j.Tally.Succeeded != 2 || rows[0].key != keys[0] || rows[1].key != keys[1] {
 		t.Errorf("rows %v", rows)
 	}
+}
+
+// A generator that cannot go on ends its job, with the reason.
+func TestGeneratorThatCannotGoOn(t *testing.T) {
+	t.Parallel()
+	check := func(name, text string, breaks func(w *world)) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.config.Attempts = 1
+			w.seed(20)
+			breaks(w)
+			w.run()
+			id := w.create(w.generated(false, nil))
+			w.awaitStatus(id, job.Failed)
+			j, _ := w.verify(id)
+			if r := w.reason(j); !strings.HasPrefix(r.FailureReason, "The manifest cannot be generated: ") || !strings.Contains(r.FailureReason, text) {
+				t.Errorf("reason %+v", r)
+			}
+		})
+	}
+	check("listing that stands still", "does not advance", func(w *world) {
+		w.s3.Fault(s3test.Match{Op: "ListObjectsV2", Bucket: "data"}, s3test.EmptyPage())
+	})
+	check("spool that cannot be written", "not a directory", func(w *world) {
+		w.config.Spool += "/file"
+		if err := os.MkdirAll(path.Dir(w.config.Spool), 0o700); err != nil {
+			w.t.Fatal(err)
+		}
+		if err := os.WriteFile(w.config.Spool, nil, 0o600); err != nil {
+			w.t.Fatal(err)
+		}
+	})
 }
