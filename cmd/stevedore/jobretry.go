@@ -70,7 +70,7 @@ not covered; how many there are is said.`,
 		},
 	}
 	fs := cmd.Flags()
-	fs.StringSliceVar(&o.codes, "codes", nil, "only tasks that failed with these error `CODES`, with commas between them")
+	fs.StringSliceVar(&o.codes, "codes", nil, "only tasks that failed with these `CODES`, with commas between them")
 	fs.BoolVar(&o.follow, "watch", false, "follow the new job until it has ended")
 	fs.BoolVar(&o.exitStatus, "exit-status", false, "with --watch: exit with 3 if tasks failed, with 5 if the job did")
 	fs.BoolVar(&o.again, "again", false, "make another job even if there is one for the same failures")
