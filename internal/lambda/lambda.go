@@ -37,6 +37,9 @@ type Call struct {
 	Function string // as the job names it: name, partial or full ARN, with or without a qualifier
 	Account  string // who calls: the job's account, twelve digits
 	Payload  []byte // JSON
+	// Credentials sign the call of an endpoint that has no keys of its own. Nil:
+	// Options.Credentials do.
+	Credentials aws.CredentialsProvider
 }
 
 // An Answer is what a function had to say.

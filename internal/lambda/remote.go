@@ -124,6 +124,7 @@ type invokeAPI struct {
 	region      string
 	function    Name // the zero Name: as the job has it
 	credentials aws.CredentialsProvider
+	own         bool // credentials are the endpoint's own
 	signer      *v4.Signer
 	now         func() time.Time
 }
@@ -137,6 +138,7 @@ func newInvokeAPI(f Function, transport *http.Transport, o Options) (*invokeAPI,
 	}
 	a.function, _ = ParseName(f.Lambda.Function)
 	if f.Lambda.AccessKey != "" {
+		a.own = true
 		a.credentials = credentials.NewStaticCredentialsProvider(f.Lambda.AccessKey, f.Lambda.SecretKey, f.Lambda.SessionToken)
 	}
 	if a.credentials == nil {
@@ -178,17 +180,21 @@ func (a *invokeAPI) request(ctx context.Context, name Name, c Call) (*http.Reque
 	req.Header.Set("X-Amz-Invocation-Type", "RequestResponse")
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "stevedore")
-	return req, a.sign(req, c.Payload)
+	return req, a.sign(req, c)
 }
 
 // sign signs for the service lambda, for which, unlike for S3, the path is
 // encoded once more in what is signed.
-func (a *invokeAPI) sign(req *http.Request, payload []byte) error {
-	keys, err := a.credentials.Retrieve(req.Context())
+func (a *invokeAPI) sign(req *http.Request, c Call) error {
+	provider := a.credentials
+	if c.Credentials != nil && !a.own {
+		provider = c.Credentials
+	}
+	keys, err := provider.Retrieve(req.Context())
 	if err != nil {
 		return fmt.Errorf("get credentials: %w", err)
 	}
-	sum := sha256.Sum256(payload)
+	sum := sha256.Sum256(c.Payload)
 	if err := a.signer.SignHTTP(req.Context(), keys, req, hex.EncodeToString(sum[:]), "lambda", a.region, a.now()); err != nil {
 		return fmt.Errorf("sign: %w", err)
 	}

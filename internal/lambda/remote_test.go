@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/credentials"
+
 	"stevedore/internal/lambda"
 )
 
@@ -48,6 +50,13 @@ func TestRemoteRequests(t *testing.T) {
 	if got := r.Header.Get("Authorization"); r.Method != "POST" || r.Header.Get("X-Amz-Invocation-Type") != "RequestResponse" ||
 		!strings.HasPrefix(got, "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/") || !strings.Contains(got, "/us-east-1/lambda/aws4_request") {
 		t.Errorf("got %s %v", r.Method, r.Header)
+	}
+	role := lambda.Call{Function: "f", Payload: []byte("{}"), Credentials: credentials.NewStaticCredentialsProvider("ROLE", "secret", "")}
+	if _, err := api.Invoke(t.Context(), t.Context(), role); err != nil {
+		t.Error(err)
+	}
+	if got := (<-seen).Header.Get("Authorization"); !strings.Contains(got, " Credential=AKIDEXAMPLE/") {
+		t.Errorf("an endpoint with keys of its own: got %s", got)
 	}
 	if r = call(api, "f:$LATEST"); r.RequestURI != "/2015-03-31/functions/f%3A%24LATEST/invocations" {
 		t.Errorf("got %s", r.RequestURI)

@@ -10,6 +10,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 )
 
 // TestRecordedSignatures signs what boto3 has sent, and must come to the same.
@@ -53,7 +56,7 @@ func TestRecordedSignatures(t *testing.T) {
 		if strings.Contains(want, "x-amz-invocation-type") {
 			req.Header.Set("X-Amz-Invocation-Type", sent.Header.Get("X-Amz-Invocation-Type"))
 		}
-		if err := api.sign(req, body); err != nil {
+		if err := api.sign(req, Call{Payload: body}); err != nil {
 			t.Fatal(err)
 		}
 		if got := req.Header.Get("Authorization"); got != want {
@@ -80,4 +83,22 @@ func TestParseName(t *testing.T) {
 	check("", Name{}, false)
 	check("a/b", Name{}, false)
 	check("arn:aws:s3:::b", Name{}, false)
+}
+
+// TestTheRoleSigns for an endpoint that has no keys of its own.
+func TestTheRoleSigns(t *testing.T) {
+	t.Parallel()
+	api, err := newInvokeAPI(Function{Lambda: &Endpoint{Endpoint: "http://127.0.0.1:1"}}, nil, Options{Credentials: credentials.NewStaticCredentialsProvider("DEFAULT", "s", "")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, role := range map[string]aws.CredentialsProvider{"DEFAULT": nil, "ROLE": credentials.NewStaticCredentialsProvider("ROLE", "s", "")} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://127.0.0.1:1/f", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := api.sign(req, Call{Credentials: role}); err != nil || !strings.Contains(req.Header.Get("Authorization"), " Credential="+id+"/") {
+			t.Errorf("%s: got %s, %v", id, req.Header.Get("Authorization"), err)
+		}
+	}
 }

@@ -8,6 +8,8 @@ import (
 	"iter"
 	"slices"
 	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
 )
 
 // A Client carries requests: a *Store, an *Access, or what stands before one.
@@ -74,6 +76,9 @@ func (a *Access) For(bucket string) *Store {
 	}
 	return a.rest
 }
+
+// Credentials are those that the store of all buckets without a route is asked with.
+func (a *Access) Credentials() aws.CredentialsProvider { return a.rest.credentials }
 
 // Same reports whether two buckets are behind the same endpoint, so that the store can copy from one to the other
 // itself. Whether the credentials for one may read the other is for the store to say.

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+
 	"stevedore/internal/job"
 	"stevedore/internal/lambda"
 	"stevedore/internal/objectstore"
@@ -58,6 +60,7 @@ type lambdaInvoke struct {
 	account   string
 	job       invocationJob
 	v2        bool
+	role      aws.CredentialsProvider // nil: not known
 }
 
 // newLambda returns a function that is built in, or else the calling of one. The
@@ -73,6 +76,7 @@ func newLambda(p *job.LambdaInvoke, env Env) (Operation, error) {
 	o := &lambdaInvoke{
 		functions: env.Functions, soft: env.Soft, function: p.FunctionArn,
 		v2: p.InvocationSchemaVersion == "2.0", job: invocationJob{UserArguments: p.UserArguments},
+		role: env.Credentials,
 	}
 	if o.soft == nil {
 		o.soft = context.Background()
@@ -150,7 +154,7 @@ func (o *lambdaInvoke) Do(ctx context.Context, t *Task, _ *Scratch, out *job.Out
 		if err != nil {
 			return fmt.Errorf("compose invocation: %w", err)
 		}
-		answer, err := o.functions.Invoke(o.soft, ctx, lambda.Call{Function: o.function, Account: o.account, Payload: payload})
+		answer, err := o.functions.Invoke(o.soft, ctx, lambda.Call{Function: o.function, Account: o.account, Payload: payload, Credentials: o.role})
 		var again bool
 		var after time.Duration
 		var end job.Outcome

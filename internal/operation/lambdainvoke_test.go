@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
@@ -187,6 +188,24 @@ func TestEveryResponseRule(t *testing.T) {
 	}
 	if !testing.Short() {
 		check("hang", permanent(functionError+`{"errorType":"Sandbox.Timedout","errorMessage":"RequestId: *`))
+	}
+}
+
+// TestTheRoleInvokes: an endpoint without keys of its own is asked with those of the job's role.
+func TestTheRoleInvokes(t *testing.T) {
+	t.Parallel()
+	f := &fake{answer: succeeds}
+	role := new(credentials.NewStaticCredentialsProvider("ROLE", "secret", ""))
+	o, err := operation.New(job.Operation{LambdaInvoke: &job.LambdaInvoke{FunctionArn: "f"}}, operation.Env{Functions: f, Credentials: role})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out job.Outcome
+	if err := o.Do(t.Context(), &operation.Task{Bucket: "b", Key: []byte("k"), RawKey: []byte("k")}, operation.NewScratch(), &out); err != nil || out.Failed {
+		t.Fatal(err, out)
+	}
+	if f.calls[0].Credentials != role {
+		t.Errorf("called with %v", f.calls[0].Credentials)
 	}
 }
 

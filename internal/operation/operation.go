@@ -14,6 +14,8 @@ import (
 	"context"
 	"io"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+
 	"stevedore/internal/job"
 	"stevedore/internal/objectstore"
 )
@@ -62,6 +64,9 @@ type Env struct {
 	// context of Do. What takes long then gives up and leaves its task without an
 	// outcome. Nil: never.
 	Soft context.Context //nolint:containedctx // of the job, not of a call
+	// Credentials are the role's, for functions at endpoints without keys of their
+	// own. Nil: what Functions has.
+	Credentials aws.CredentialsProvider
 	// Replication is for buckets whose store keeps no replication configuration, by
 	// the name of the source bucket.
 	Replication map[string]ReplicationConfig
