@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -36,6 +37,7 @@ type trash struct {
 	mute   map[string]bool    // keys that the answer leaves out
 	errors map[string]string  // codes by key
 	body   string             // the answer to DeleteObjects, if not empty
+	folds  bool               // odd keys are refused, but taken for plain ones by DeleteObjects: MinIO does that
 
 	deleted  []string // bucket/key?version, as often as it was asked for
 	requests int
@@ -46,6 +48,10 @@ func (s *trash) Do(_ context.Context, req *objectstore.Request, res *objectstore
 	s.requests++
 	*res = objectstore.Result{Status: 204, Attempts: 1}
 	if !req.OnBucket {
+		if s.folds && plainKey(string(req.Key)) != string(req.Key) {
+			*res = objectstore.Result{Status: 400, Code: "XMinioInvalidResourceName", Message: "no", Attempts: 1}
+			return
+		}
 		s.deleted = append(s.deleted, fmt.Sprintf("%s/%s?%s", req.Bucket, req.Key, req.VersionID))
 		if code := s.errors[string(req.Key)]; code != "" && code != "SlowDown" {
 			*res = objectstore.Result{Status: 403, Code: code, Message: "no", Attempts: 1}
@@ -78,7 +84,11 @@ func (s *trash) Do(_ context.Context, req *objectstore.Request, res *objectstore
 		case code != "":
 			out.WriteString("<Error>" + name + "<Code>" + code + "</Code><Message>no</Message></Error>")
 		default:
-			s.deleted = append(s.deleted, fmt.Sprintf("%s/%s?%s", req.Bucket, o.Key, o.VersionId))
+			key := o.Key
+			if s.folds {
+				key = plainKey(key)
+			}
+			s.deleted = append(s.deleted, fmt.Sprintf("%s/%s?%s", req.Bucket, key, o.VersionId))
 			out.WriteString("<Deleted>" + name + "<DeleteMarker>true</DeleteMarker></Deleted>")
 		}
 	}
@@ -87,6 +97,9 @@ func (s *trash) Do(_ context.Context, req *objectstore.Request, res *objectstore
 		res.Body = []byte(s.body)
 	}
 }
+
+// plainKey is a key as a file system would have it.
+func plainKey(key string) string { return strings.TrimPrefix(path.Clean("/"+key), "/") }
 
 func escaped(s string) string {
 	var b strings.Builder
@@ -190,6 +203,27 @@ func TestDeleteAnswers(t *testing.T) {
 	}
 	if len(s.sizes) != 1 || len(s.deleted) != 6 {
 		t.Errorf("asked %d times, deleted %d", len(s.sizes), len(s.deleted))
+	}
+}
+
+// TestDeleteKeepsOffOtherObjects deletes odd keys among plain ones on a store that
+// folds keys in DeleteObjects only, where no Guard notices.
+func TestDeleteKeepsOffOtherObjects(t *testing.T) {
+	t.Parallel()
+	tasks := []operation.Task{{Bucket: "b", Key: []byte("first")}, {Bucket: "b", Key: []byte("second")}}
+	for _, key := range append([]string{"./a", "m/./a", "x/../a", "..", "."}, aliases...) {
+		tasks = append(tasks, operation.Task{Bucket: "b", Key: []byte(key)})
+	}
+	tasks = append(tasks, operation.Task{Bucket: "b", Key: []byte("third")}, operation.Task{Bucket: "b", Key: []byte("fourth")})
+	s := &trash{folds: true}
+	outs := deleteAll(t, s, tasks)
+	if want := []string{"b/first?", "b/second?", "b/third?", "b/fourth?"}; !slices.Equal(s.deleted, want) {
+		t.Errorf("deleted %q, want %q", s.deleted, want)
+	}
+	for i, out := range outs {
+		if odd := i > 1 && i < len(tasks)-2; out.Failed != odd || odd && out.Code != "XMinioInvalidResourceName" {
+			t.Errorf("%s: got %+v", tasks[i].Key, out)
+		}
 	}
 }
 
