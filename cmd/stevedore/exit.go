@@ -38,7 +38,7 @@ const helpExitCodes = `Exit codes of the client commands:
     7  the job's status does not allow it, or the client token was used before
     8  not finished within --timeout
     9  nothing to do: no object matches, no task failed
-   10  the request is not valid
+   10  the request, or the list of objects, is not valid
    11  the server cannot be reached
   130  interrupted
 

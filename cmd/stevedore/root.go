@@ -43,7 +43,7 @@ speaks the S3 Control job API, so the AWS CLI and the AWS SDKs work with it.`,
 		}
 	}
 	add("servers", newDemo(w), newDev(w), newServe(w), newDoctor(w))
-	add("client", newJob(w), newExec(w), newEnv(w))
+	add("client", newJob(w), newManifest(w), newExec(w), newEnv(w))
 	root.AddCommand(newVersion(w),
 		topic("exit-codes", "What the exit codes mean", helpExitCodes),
 		topic("environment", "How the server is found, and the variables that are read", helpEnvironment),

@@ -1,0 +1,366 @@
+// Package check looks at a list of objects for everything that would fail a job on it, or its tasks.
+//
+//	source.Source ─▶ every row, also behind a bad one ─▶ Report
+//	                   ├─▶ hashes in a temporary file ─▶ rows that may be twice ─▶ compared in a second reading
+//	                   └─▶ a sample, spread over the list ─▶ HEAD
+//
+// Memory is bounded, however long the list is.
+package check
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+
+	"stevedore/internal/job"
+	"stevedore/internal/manifest"
+	"stevedore/internal/objectstore"
+	"stevedore/internal/source"
+)
+
+// Options say what to look at.
+type Options struct {
+	Most   int    // problems after which the reading ends; 0: 20
+	Binary bool   // the list is no lines of text: there is no next line after a bad one
+	Bucket string // rows of other buckets are warned of; empty: those of several buckets
+	Dupes  bool   // look for rows that are there more than once
+	Sample int    // look at so many objects, with Head
+	Head   func(ctx context.Context, o objectstore.Object) (objectstore.Info, error)
+	// Progress is told of the rows read, now and then, by one goroutine; nil: nobody.
+	Progress func(rows int64)
+}
+
+// Report is what was found.
+type Report struct {
+	Rows int64 // that are sound
+	// Problems fail a job, the first of them before its first task.
+	Problems []Problem `json:",omitempty"`
+	Unread   bool      `json:",omitempty"` // there may be more problems: not everything could be read, or there were too many
+	Warnings []Warning `json:",omitempty"`
+	Leniency string    `json:",omitempty"` // what was put up with
+	Sampled  int64     `json:",omitempty"` // objects looked at
+}
+
+// Problem is something that fails a job.
+type Problem struct {
+	File string `json:",omitempty"` // key, if the list has several
+	Line int64  `json:",omitempty"` // counted from 1; in a columnar file, of the row; 0 if it is about the whole
+	Text string // as the job says it
+}
+
+// Warning is something that a job puts up with, and may not be what is meant.
+type Warning struct {
+	Rows int64  // that it is about
+	Text string // which rows they are, such as "with an empty version id"
+	File string `json:",omitempty"` // of the first
+	Line int64  `json:",omitempty"` // likewise
+}
+
+const (
+	defaultMost = 20
+	// mostBuckets bounds the buckets that are told apart.
+	mostBuckets = 1000
+	// patience is how many lines are passed in search of the one behind a bad row, if there are empty ones before it.
+	patience = 1000
+	progress = 1 << 16 // rows between two calls
+)
+
+// Run reads the whole list, twice if it looks for duplicates that there seem to be. Its error is one of reading that may
+// be tried again, of writing temporary files, or the cause of the end of ctx.
+func Run(ctx context.Context, src *source.Source, o Options) (*Report, error) {
+	if o.Most <= 0 {
+		o.Most = defaultMost
+	}
+	c := &checker{
+		src: src, options: o, report: &Report{},
+		versions: src.Layout.HasVersionID(), buckets: map[string]*int64{},
+	}
+	if o.Dupes {
+		var err error
+		if c.hashes, err = newHashes(); err != nil {
+			return nil, err
+		}
+		defer c.hashes.close()
+	}
+	notes := src.Notes()
+	c.notes = &notes
+	if err := c.walk(ctx, c.row, c.problem); err != nil {
+		return nil, err
+	}
+	r := c.report
+	if r.Rows == 0 && len(r.Problems) == 0 {
+		r.Problems = append(r.Problems, Problem{Text: "Invalid Manifest Content: the manifest has no rows"})
+	}
+	if src.Layout.Lenient {
+		r.Leniency = notes.String()
+	}
+	c.aboutBuckets()
+	for _, w := range []*Warning{&c.foreign, &c.noVersion, &c.plus, &c.slash} {
+		if w.Rows > 0 {
+			r.Warnings = append(r.Warnings, *w)
+		}
+	}
+	if o.Dupes {
+		if err := c.dupes(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return r, c.look(ctx)
+}
+
+// checker reads one list.
+type checker struct {
+	src      *source.Source
+	options  Options
+	report   *Report
+	versions bool
+	notes    *manifest.Notes // of the first reading; nil in the second
+
+	buckets map[string]*int64 // rows of each
+	last    string            // the bucket of the row before
+	lastN   *int64
+
+	foreign, noVersion, plus, slash Warning
+
+	hashes  *hashes
+	sample  []entry
+	stopped bool // there were too many problems
+}
+
+// entry is a row that is kept.
+type entry struct {
+	object objectstore.Object
+	at     where
+}
+
+// where is the place of a row.
+type where struct {
+	file int
+	line int64
+}
+
+// row looks at a sound row.
+func (c *checker) row(row *manifest.Row, at func() where) error {
+	c.report.Rows++
+	if c.options.Progress != nil && c.report.Rows%progress == 0 {
+		c.options.Progress(c.report.Rows)
+	}
+	if c.lastN == nil || string(row.Bucket) != c.last {
+		c.bucket(string(row.Bucket))
+	}
+	*c.lastN++
+	if c.options.Bucket != "" && c.last != c.options.Bucket {
+		c.warn(&c.foreign, at, "of another bucket than "+c.options.Bucket)
+	}
+	if c.versions && len(row.VersionID) == 0 {
+		c.warn(&c.noVersion, at, "with an empty version id: their tasks fail where the bucket keeps versions; write null, or leave the column out")
+	}
+	if bytes.IndexByte(row.RawKey, '+') >= 0 {
+		c.warn(&c.plus, at, "with a + in the key, which stands for a space; write %2B for a plus")
+	}
+	if row.Key[0] == '/' {
+		c.warn(&c.slash, at, "with a key that begins with /, as few objects have")
+	}
+	if n := c.options.Sample; n > 0 {
+		c.draw(row, at, n)
+	}
+	if c.hashes != nil {
+		return c.hashes.add(row)
+	}
+	return nil
+}
+
+// bucket makes name the present one.
+func (c *checker) bucket(name string) {
+	n, ok := c.buckets[name]
+	if !ok {
+		n = new(int64)
+		if len(c.buckets) < mostBuckets {
+			c.buckets[name] = n
+		}
+	}
+	c.last, c.lastN = name, n
+}
+
+// warn counts a row, and notes the first.
+func (c *checker) warn(w *Warning, at func() where, text string) {
+	if w.Rows++; w.Rows > 1 {
+		return
+	}
+	first := at()
+	w.Text, w.File, w.Line = text, c.name(first.file), first.line
+}
+
+// name is what a file of the list is called, "" if it is the only one.
+func (c *checker) name(file int) string {
+	if len(c.src.Files) < 2 {
+		return ""
+	}
+	return c.src.Files[file].Object.Key
+}
+
+// draw keeps a row for the sample with the same chance as any other.
+func (c *checker) draw(row *manifest.Row, at func() where, size int) {
+	i := len(c.sample)
+	if i >= size {
+		if i = int(rand.Int64N(c.report.Rows)); i >= size {
+			return
+		}
+	} else {
+		c.sample = append(c.sample, entry{})
+	}
+	c.sample[i] = entry{objectstore.Object{Bucket: string(row.Bucket), Key: string(row.Key), VersionID: string(row.VersionID)}, at()}
+}
+
+// aboutBuckets warns of names that are none, and of several of them.
+func (c *checker) aboutBuckets() {
+	var others int64
+	names := 0
+	for name, n := range c.buckets {
+		if names++; !isBucket(name) {
+			c.report.Warnings = append(c.report.Warnings, Warning{Rows: *n, Text: fmt.Sprintf("of the bucket %.100q, which is no name of a bucket", name)})
+		}
+		others += *n
+	}
+	slices.SortFunc(c.report.Warnings, func(a, b Warning) int { return bytes.Compare([]byte(a.Text), []byte(b.Text)) })
+	if names < 2 || c.options.Bucket != "" {
+		return
+	}
+	text := fmt.Sprintf("of %d buckets; copies, legal holds and retention want one", names)
+	if names == mostBuckets {
+		text = fmt.Sprintf("of %d buckets or more; copies, legal holds and retention want one", names)
+	}
+	c.report.Warnings = append(c.report.Warnings, Warning{Rows: c.report.Rows, Text: text})
+}
+
+// isBucket reports whether a store may have a bucket of that name. Old ones had capitals and underscores.
+func isBucket(name string) bool {
+	const shortest, longest = 3, 255
+	if len(name) < shortest || len(name) > longest {
+		return false
+	}
+	for _, b := range []byte(name) {
+		switch {
+		case 'a' <= b && b <= 'z', 'A' <= b && b <= 'Z', '0' <= b && b <= '9', b == '.', b == '-', b == '_':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// problem notes a problem and reports whether to go on.
+func (c *checker) problem(p Problem) bool {
+	c.report.Problems = append(c.report.Problems, p)
+	if len(c.report.Problems) < c.options.Most {
+		return true
+	}
+	c.report.Unread, c.stopped = true, true
+	return false
+}
+
+// errEnough ends a walk.
+var errEnough = errors.New("enough")
+
+// walk calls row with every sound row, and bad with what is wrong with the others, until it returns false.
+func (c *checker) walk(ctx context.Context, row func(row *manifest.Row, at func() where) error, bad func(Problem) bool) error {
+	for i := range c.src.Files {
+		w := walker{checker: c, file: i, row: row, bad: bad}
+		if err := w.walk(ctx); errors.Is(err, errEnough) {
+			break
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// walker reads one file.
+type walker struct {
+	*checker
+
+	file   int
+	row    func(row *manifest.Row, at func() where) error
+	bad    func(Problem) bool
+	rows   *source.Rows
+	before int64 // lines before those that rows counts
+}
+
+// walk reads the file up to its end, a bad row that cannot be passed over, or an error.
+func (w *walker) walk(ctx context.Context) (err error) {
+	w.rows, err = w.src.Open(ctx, w.file, "", manifest.Position{}, manifest.Position{})
+	var lastLine, lastFrom int64
+	again := 0
+	for {
+		if err == nil {
+			err = w.read()
+		}
+		failed, ok := errors.AsType[*job.FailedError](err)
+		if !ok {
+			return err // nil, too
+		}
+		p := Problem{File: w.name(w.file), Text: failed.Reason.FailureReason}
+		if e, ok := errors.AsType[*manifest.Error](err); ok {
+			e = e.Move(w.before)
+			p.Line, p.Text = e.Line, e.Reason
+		}
+		switch {
+		case p.Line > 0 && p.Line == lastLine:
+			again++ // there was an empty line before it
+		case !w.bad(p):
+			return errEnough
+		default:
+			lastLine, again = p.Line, 0
+		}
+		if p.Line == 0 {
+			w.unread()
+			return nil
+		}
+		at := w.rows.Position()
+		from := at.Offset + 1
+		text := w.src.Splittable(w.file)
+		switch {
+		case from <= lastFrom, again > patience, text && w.options.Binary, w.src.Files[w.file].Kind == source.Gzip, w.src.Files[w.file].Kind == source.Zstd:
+			w.unread()
+			return nil
+		case text && from >= w.src.Files[w.file].Size:
+			return nil
+		}
+		lastFrom = from
+		if text {
+			// A piece begins with the first line that starts in it: the one behind the byte at the place where
+			// reading has stopped.
+			w.before += at.Line
+			w.rows, err = w.src.Piece(ctx, w.file, from, w.src.Files[w.file].Size)
+		} else {
+			w.rows, err = w.src.Open(ctx, w.file, "", manifest.Position{Offset: from, Line: at.Line + 1}, manifest.Position{})
+		}
+	}
+}
+
+// unread notes that the rest of the file is not known.
+func (w *walker) unread() {
+	if w.notes != nil {
+		w.report.Unread = true
+	}
+}
+
+// read reads rows and returns what ended that.
+func (w *walker) read() error {
+	rows := w.rows
+	defer rows.Close()
+	at := func() where { return where{w.file, w.before + rows.Position().Line - 1} }
+	var row manifest.Row
+	for rows.Next(&row) {
+		if err := w.row(&row, at); err != nil {
+			return err
+		}
+	}
+	if w.notes != nil {
+		w.notes.Add(rows.Notes())
+	}
+	return rows.Err()
+}

@@ -1,0 +1,211 @@
+package place
+
+import (
+	"bytes"
+	"context"
+	"crypto/md5" //nolint:gosec // what S3 makes ETags of
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"path/filepath"
+
+	"stevedore/internal/objectstore"
+)
+
+// Store is what writing needs of a store.
+type Store interface {
+	objectstore.Client
+	Put(ctx context.Context, in objectstore.PutInput) (etag string, err error)
+}
+
+// Streams are where "-" writes to.
+type Streams struct {
+	Store  Store // may be nil if nothing is written to a store
+	Stdout io.Writer
+}
+
+// File is one that is being written: at its place as a whole once Close has returned without an error, and else not at
+// all, but for a stream. Abort gives up what was not closed.
+type File interface {
+	io.Writer
+	// Close ends the file and tells what became of it.
+	Close() (Written, error)
+	Abort()
+}
+
+// Written is a file that was written.
+type Written struct {
+	Place Place
+	Size  int64 // bytes
+	// ETag is that of the object or, if it is a file, the one that it has in a store after an upload in one piece.
+	ETag string
+	MD5  string // lower-case hex
+}
+
+// Create begins a file at p. ctx bounds the writing.
+func (s Streams) Create(ctx context.Context, p Place, contentType string) (File, error) {
+	sum := summed{place: p, sum: md5.New()} //nolint:gosec // not for safety
+	switch {
+	case p.Stream():
+		return &stream{summed: sum, w: s.Stdout}, nil
+	case p.Stored():
+		return &upload{summed: sum, ctx: ctx, store: s.Store, contentType: contentType}, nil
+	}
+	f, err := os.CreateTemp(filepath.Dir(p.File), "."+filepath.Base(p.File)+".*")
+	if err != nil {
+		return nil, err
+	}
+	return &local{summed: sum, f: f}, nil
+}
+
+// summed counts and sums what is written.
+type summed struct {
+	place Place
+	size  int64
+	sum   hash.Hash
+}
+
+func (s *summed) add(p []byte) {
+	s.size += int64(len(p))
+	s.sum.Write(p)
+}
+
+func (s *summed) written(etag string) Written {
+	w := Written{Place: s.place, Size: s.size, ETag: etag, MD5: hex.EncodeToString(s.sum.Sum(nil))}
+	if etag == "" {
+		w.ETag = w.MD5
+	}
+	return w
+}
+
+// stream is a standard stream.
+type stream struct {
+	summed
+
+	w io.Writer
+}
+
+func (s *stream) Write(p []byte) (int, error) {
+	n, err := s.w.Write(p)
+	s.add(p[:n])
+	return n, err
+}
+
+func (s *stream) Close() (Written, error) { return s.written(""), nil }
+
+func (s *stream) Abort() {}
+
+// local is a file of this machine. It has a name of its own until it is done.
+type local struct {
+	summed
+
+	f *os.File
+}
+
+func (l *local) Write(p []byte) (int, error) {
+	n, err := l.f.Write(p)
+	l.add(p[:n])
+	return n, err
+}
+
+func (l *local) Close() (Written, error) {
+	const mode = 0o644 // temporary files are for nobody else
+	err := errors.Join(l.f.Chmod(mode), l.f.Close())
+	if err == nil {
+		err = os.Rename(l.f.Name(), l.place.File)
+	}
+	if err != nil {
+		_ = os.Remove(l.f.Name()) // the first error is the one to tell
+		return Written{}, err
+	}
+	return l.written(""), nil
+}
+
+func (l *local) Abort() {
+	_ = l.f.Close()
+	_ = os.Remove(l.f.Name())
+}
+
+const (
+	// firstPart is the size of the first parts, in bytes. Every thousand parts they get larger by as much, so that
+	// the ten thousand that there may be hold 430 GiB.
+	firstPart = 8 << 20
+	samePart  = 1000
+)
+
+// upload is an object: written at once if it is small, and else in parts.
+type upload struct {
+	summed
+
+	ctx         context.Context //nolint:containedctx // of the writing, as objectstore's Open has it for reading
+	store       Store
+	contentType string
+
+	buf   bytes.Buffer // the part that is not full
+	multi *objectstore.Upload
+	parts []objectstore.Uploaded
+}
+
+func (u *upload) Write(p []byte) (int, error) {
+	u.add(p)
+	u.buf.Write(p)
+	if u.buf.Len() < firstPart*(1+len(u.parts)/samePart) {
+		return len(p), nil
+	}
+	if err := u.flush(); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// flush sends a part.
+func (u *upload) flush() (err error) {
+	if u.multi == nil {
+		u.multi, err = objectstore.CreateMultipart(u.ctx, u.store, u.place.Object, objectstore.Header{Name: "content-type", Value: u.contentType})
+		if err != nil {
+			return err
+		}
+	}
+	part, err := u.multi.PutPart(u.ctx, len(u.parts)+1, bytes.NewReader(u.buf.Bytes()), int64(u.buf.Len()))
+	if err != nil {
+		return err
+	}
+	u.parts = append(u.parts, part)
+	u.buf.Reset()
+	return nil
+}
+
+func (u *upload) Close() (Written, error) {
+	if u.multi == nil {
+		etag, err := u.store.Put(u.ctx, objectstore.PutInput{
+			Bucket: u.place.Object.Bucket, Key: u.place.Object.Key, ContentType: u.contentType,
+			Body: bytes.NewReader(u.buf.Bytes()), Size: int64(u.buf.Len()),
+		})
+		if err != nil {
+			return Written{}, err
+		}
+		return u.written(etag), nil
+	}
+	if u.buf.Len() > 0 {
+		if err := u.flush(); err != nil {
+			u.Abort()
+			return Written{}, err
+		}
+	}
+	done, err := u.multi.Complete(u.ctx, u.parts)
+	if err != nil {
+		u.Abort()
+		return Written{}, fmt.Errorf("write %s: %w", u.place, err)
+	}
+	return u.written(done.ETag), nil
+}
+
+func (u *upload) Abort() {
+	if u.multi != nil {
+		_ = u.multi.Abort(context.WithoutCancel(u.ctx)) // what stays behind, a lifecycle rule removes
+		u.multi = nil
+	}
+}

@@ -1,0 +1,247 @@
+package place
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+
+	"stevedore/internal/job"
+	"stevedore/internal/manifest"
+	"stevedore/internal/objectstore"
+	"stevedore/internal/source"
+)
+
+// List is a list that was found: what package source reads.
+type List struct {
+	Spec    source.Spec
+	Objects source.Objects
+	Size    int64 // bytes of what stands at the place
+	// Fields are the columns of a CSV list. Guessed says from what, if nobody said which they are: "the number of
+	// columns" or "the header row".
+	Fields  []job.Field
+	Guessed string
+	// Foreign says that a CSV list is no lines of text as it stands, but compressed or something else.
+	Foreign bool
+}
+
+// Options say how a list is to be read.
+type Options struct {
+	Fields  []job.Field // of a CSV list; nil: they are guessed
+	Lenient bool        // see source.Spec
+}
+
+// FieldsError says that the columns of a list cannot be guessed.
+type FieldsError struct{ Columns int }
+
+// Error implements error.
+func (e *FieldsError) Error() string {
+	return fmt.Sprintf("the first row has %d columns: which of them are Bucket, Key and VersionId is for you to say", e.Columns)
+}
+
+// sniffed is how many bytes are looked at to find out what a file is: more than one line has.
+const sniffed = 128 << 10
+
+// Find finds the list at p, which is not a stream, and what kind it is: CSV, compressed or not, the manifest.json of an
+// inventory or the folder that has it, or one Parquet or ORC file. store may be nil if p is a file. Errors are
+// those of the file system, of the store, and a *[FieldsError].
+func Find(ctx context.Context, store source.Objects, p Place, o Options) (*List, error) {
+	l := &List{Objects: store, Spec: source.Spec{Format: job.ManifestCSV, Object: p.Object, Lenient: o.Lenient}}
+	if !p.Stored() {
+		stat, err := os.Stat(p.File)
+		if err != nil {
+			return nil, err
+		}
+		if stat.IsDir() {
+			p = p.In(Manifest)
+		}
+		l.Objects = files{p.File}
+		l.Spec.Object = objectstore.Object{Bucket: fileBucket, Key: filepath.ToSlash(p.File)}
+	} else if p.Object.Key == "" || strings.HasSuffix(p.Object.Key, "/") {
+		l.Spec.Object = p.In(Manifest).Object
+	}
+	info, err := l.Objects.Head(ctx, l.Spec.Object)
+	if err != nil {
+		return nil, err
+	}
+	l.Spec.Object.ETag, l.Size = info.ETag, info.Size
+	head, err := l.head(ctx)
+	if err != nil {
+		return nil, err
+	}
+	switch format := formatOf(head); {
+	case format == manifest.FormatParquet, format == manifest.FormatORC:
+		l.alone(format, l.Spec.Object, info.Size)
+	case bytes.HasPrefix(bytes.TrimSpace(head), []byte("{")):
+		l.Spec.Format = job.ManifestInventory
+	default:
+		for _, magic := range []string{"\x1f\x8b", "\x28\xb5\x2f\xfd", "PK\x03\x04", "\xff\xfe", "\xfe\xff"} {
+			l.Foreign = l.Foreign || bytes.HasPrefix(head, []byte(magic))
+		}
+		if l.Fields = o.Fields; l.Fields == nil {
+			err = l.guess(head)
+		}
+		l.Spec.Fields = l.Fields
+	}
+	return l, err
+}
+
+// head reads the beginning of the list.
+func (l *List) head(ctx context.Context) ([]byte, error) {
+	if l.Size == 0 {
+		return nil, nil
+	}
+	body, _, err := l.Objects.Open(ctx, l.Spec.Object, 0, min(l.Size, sniffed))
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	head, err := io.ReadAll(body)
+	if err != nil {
+		return nil, fmt.Errorf("read list: %w", err)
+	}
+	return head, nil
+}
+
+// formatOf returns the columnar format of a file that begins like that, or "".
+func formatOf(head []byte) string {
+	for magic, format := range map[string]string{"PAR1": manifest.FormatParquet, "ORC": manifest.FormatORC} {
+		// A bucket may begin like that, too, but its name goes on with letters, or ends at a comma.
+		if rest, ok := bytes.CutPrefix(head, []byte(magic)); ok && len(rest) > 0 && (rest[0] < ' ' || rest[0] >= 0x7f) {
+			return format
+		}
+	}
+	return ""
+}
+
+// alone makes the list an inventory of nothing but this one file.
+func (l *List) alone(format string, o objectstore.Object, size int64) {
+	inv := manifest.Inventory{
+		DestinationBucket: o.Bucket, FileFormat: format, FileSchema: "Bucket, Key",
+		Files: []manifest.DataFile{{Key: o.Key, Size: size}},
+	}
+	text, err := inv.Encode()
+	if err != nil {
+		panic(err) // it is made of strings
+	}
+	l.Spec.Format = job.ManifestInventory
+	l.Spec.Object = objectstore.Object{Bucket: fileBucket, Key: "\x00", ETag: "alone"}
+	l.Objects = &single{Objects: l.Objects, manifest: l.Spec.Object, text: text, pin: o}
+}
+
+// single has beside the objects of a store one that is made up: the manifest of one file.
+type single struct {
+	source.Objects
+	manifest objectstore.Object
+	text     []byte
+	pin      objectstore.Object // the file
+}
+
+func (s *single) Head(ctx context.Context, o objectstore.Object) (objectstore.Info, error) {
+	if o.Key == s.manifest.Key {
+		return objectstore.Info{Size: int64(len(s.text)), ETag: s.manifest.ETag}, nil
+	}
+	return s.Objects.Head(ctx, s.pinned(o))
+}
+
+func (s *single) Open(ctx context.Context, o objectstore.Object, offset, length int64) (io.ReadCloser, objectstore.Info, error) {
+	if o.Key == s.manifest.Key {
+		text := s.text[min(offset, int64(len(s.text))):]
+		if length >= 0 {
+			text = text[:min(length, int64(len(text)))]
+		}
+		return io.NopCloser(bytes.NewReader(text)), objectstore.Info{Size: int64(len(s.text)), ETag: s.manifest.ETag}, nil
+	}
+	return s.Objects.Open(ctx, s.pinned(o), offset, length)
+}
+
+// pinned is o with what is known of the file; an inventory does not name versions.
+func (s *single) pinned(o objectstore.Object) objectstore.Object {
+	if o.VersionID == "" {
+		o.VersionID = s.pin.VersionID
+	}
+	if o.ETag == "" {
+		o.ETag = s.pin.ETag
+	}
+	return o
+}
+
+// guess finds out what the columns of a CSV list are that begins with head.
+func (l *List) guess(head []byte) error {
+	rows := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(unpacked(head), []byte("\ufeff"))))
+	rows.LazyQuotes = true
+	first, err := rows.Read()
+	if err != nil && !errors.Is(err, io.EOF) {
+		first = nil // reading it will tell
+	}
+	l.Guessed = "the number of columns"
+	l.Fields = []job.Field{job.FieldBucket, job.FieldKey}
+	if named := header(first); named != nil {
+		l.Fields, l.Guessed = named, "the header row"
+		return nil
+	}
+	switch n := len(first); n {
+	case 0, 1, 2: //revive:disable-line:empty-block // if there are less, the error is that of a job
+	case 3:
+		l.Fields = append(l.Fields, job.FieldVersionID)
+	case reportColumns:
+		l.Fields = append(append(l.Fields, job.FieldVersionID), slices.Repeat([]job.Field{job.FieldIgnore}, n-3)...)
+	default:
+		return &FieldsError{n}
+	}
+	return nil
+}
+
+// reportColumns is how many columns a completion report has; the first three are those of a manifest.
+const reportColumns = 7
+
+// unpacked is the beginning of the text that is compressed in head, or head.
+func unpacked(head []byte) []byte {
+	var text io.Reader
+	switch {
+	case bytes.HasPrefix(head, []byte("\x1f\x8b")):
+		z, err := gzip.NewReader(bytes.NewReader(head))
+		if err != nil {
+			return nil
+		}
+		text = z
+	case bytes.HasPrefix(head, []byte("\x28\xb5\x2f\xfd")):
+		z, err := zstd.NewReader(bytes.NewReader(head), zstd.WithDecoderConcurrency(1))
+		if err != nil {
+			return nil
+		}
+		defer z.Close()
+		text = z
+	default:
+		return head
+	}
+	plain, _ := io.ReadAll(io.LimitReader(text, sniffed)) // head is not all of it
+	return plain
+}
+
+// header returns the fields that a row names, nil if it names no bucket or no key.
+func header(row []string) []job.Field {
+	fields := make([]job.Field, len(row))
+	for i, cell := range row {
+		fields[i] = job.FieldIgnore
+		cell = strings.ReplaceAll(strings.TrimSpace(cell), "_", "")
+		for _, f := range []job.Field{job.FieldBucket, job.FieldKey, job.FieldVersionID} {
+			if strings.EqualFold(cell, string(f)) && !slices.Contains(fields[:i], f) {
+				fields[i] = f
+			}
+		}
+	}
+	if !slices.Contains(fields, job.FieldBucket) || !slices.Contains(fields, job.FieldKey) {
+		return nil
+	}
+	return fields
+}

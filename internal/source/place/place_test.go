@@ -1,0 +1,373 @@
+package place
+
+import (
+	"bytes"
+	"context"
+	"crypto/md5"
+	"encoding/hex"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"pgregory.net/rapid"
+
+	"stevedore/internal/manifest"
+	"stevedore/internal/objectstore"
+	"stevedore/internal/objectstore/objectstoretest"
+	"stevedore/internal/source"
+)
+
+func TestParse(t *testing.T) {
+	t.Parallel()
+	check := func(text string, want Place) {
+		t.Helper()
+		got, err := Parse(text)
+		if err != nil || got != want {
+			t.Errorf("%s: got %+v, %v, want %+v", text, got, err, want)
+		}
+		if got.String() != text {
+			t.Errorf("%s: is written %s", text, got)
+		}
+	}
+	check("a/b.csv", Place{File: "a/b.csv"})
+	check("-", Place{File: "-"})
+	check("s3://b/k", Place{Object: objectstore.Object{Bucket: "b", Key: "k"}})
+	check("s3://b/dir//m one%20.csv?versionId=v1", Place{Object: objectstore.Object{Bucket: "b", Key: "dir//m one%20.csv", VersionID: "v1"}})
+	check("s3://b/why?versionId=a?versionId=b", Place{Object: objectstore.Object{Bucket: "b", Key: "why?versionId=a", VersionID: "b"}})
+	check("s3://b/", Place{Object: objectstore.Object{Bucket: "b"}})
+	for _, text := range []string{"", "s3://", "s3:///k"} {
+		if got, err := Parse(text); err == nil {
+			t.Errorf("%q: got %+v, want an error", text, got)
+		}
+	}
+}
+
+// write writes a file into a new folder and returns its path.
+func write(t *testing.T, name string, content []byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func zipped(text string) []byte {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	_, _ = z.Write([]byte(text)) // into memory
+	_ = z.Close()
+	return b.Bytes()
+}
+
+func TestGuess(t *testing.T) {
+	t.Parallel()
+	check := func(content, fields, from string) {
+		t.Helper()
+		packed, err := zstd.NewWriter(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for kind, content := range map[string][]byte{"plain": []byte(content), "gzip": zipped(content), "zstd": packed.EncodeAll([]byte(content), nil)} {
+			l, err := Find(t.Context(), nil, Place{File: write(t, "list", content)}, Options{})
+			if e, ok := errors.AsType[*FieldsError](err); fields == "" && ok && e.Columns == 4 {
+				continue
+			}
+			if err != nil {
+				t.Errorf("%s %q: %v", kind, content, err)
+				continue
+			}
+			var got []string
+			for _, f := range l.Fields {
+				got = append(got, string(f))
+			}
+			if strings.Join(got, ",") != fields || l.Guessed != from || l.Foreign != (kind != "plain") {
+				t.Errorf("%s %q: got %s from %s, foreign %t, want %s from %s", kind, content, got, l.Guessed, l.Foreign, fields, from)
+			}
+		}
+	}
+	const number, header = "the number of columns", "the header row"
+	check("b,k\n", "Bucket,Key", number)
+	check("\n\"b\",\"k,\"\"\"", "Bucket,Key", number)
+	check("b,k,v\n", "Bucket,Key,VersionId", number)
+	check("b,k,v,succeeded,,200,Successful\n", "Bucket,Key,VersionId,Ignore,Ignore,Ignore,Ignore", number)
+	check("one\n", "Bucket,Key", number)
+	check("a,b,c,d\n", "", "")
+	check("\ufeffsize, Key,VERSION_ID,bucket\n", "Ignore,Key,VersionId,Bucket", header)
+	check("Bucket,Key,Key\n", "Bucket,Key,Ignore", header)
+}
+
+// read reads all rows at a place, leniently.
+func read(ctx context.Context, t rapid.TB, store source.Objects, p Place) (rows []manifest.Row, layout manifest.Layout) {
+	t.Helper()
+	l, err := Find(ctx, store, p, Options{Lenient: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	src, err := source.Locate(ctx, l.Objects, l.Spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range src.Files {
+		in, err := src.Open(ctx, i, "", manifest.Position{}, manifest.Position{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var row manifest.Row
+		for in.Next(&row) {
+			rows = append(rows, manifest.Row{
+				Bucket: bytes.Clone(row.Bucket), Key: bytes.Clone(row.Key), VersionID: bytes.Clone(row.VersionID), Size: row.Size,
+			})
+		}
+		if err := errors.Join(in.Err(), in.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return rows, src.Layout
+}
+
+// TestWriteAndRead writes rows in every form and reads them again.
+func TestWriteAndRead(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	number := 0
+	rapid.Check(t, func(rt *rapid.T) {
+		number++
+		columns := manifest.Columns{VersionID: rapid.Bool().Draw(rt, "versions"), Size: rapid.Bool().Draw(rt, "sizes")}
+		format := rapid.SampledFrom(Formats()).Draw(rt, "format")
+		var want []manifest.Row
+		for range rapid.IntRange(1, 20).Draw(rt, "rows") {
+			row := manifest.Row{
+				Bucket: []byte(rapid.StringMatching(`[a-z0-9.-]{3,10}`).Draw(rt, "bucket")),
+				Key:    []byte(rapid.StringN(1, 20, -1).Draw(rt, "key")),
+				Size:   -1,
+			}
+			if columns.VersionID {
+				row.VersionID = []byte(rapid.StringMatching(`[a-zA-Z0-9,".]{1,8}`).Draw(rt, "version"))
+			}
+			if columns.Size && (format == Inventory || format == Parquet) {
+				row.Size = rapid.Int64Range(-1, 1<<40).Draw(rt, "size")
+			}
+			want = append(want, row)
+		}
+		p := Place{File: filepath.Join(folder, strconv.Itoa(number))}
+		w, err := Streams{}.NewWriter(t.Context(), p, format, columns)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		for i := range want {
+			if err := w.Write(&want[i]); err != nil {
+				rt.Fatal(err)
+			}
+		}
+		done, err := w.Close()
+		if err != nil || w.Rows() != int64(len(want)) {
+			rt.Fatalf("%d rows, %v", w.Rows(), err)
+		}
+		got, layout := read(t.Context(), rt, nil, p)
+		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+			rt.Errorf("%s (-want +got):\n%s", format, diff)
+		}
+		if layout.HasVersionID() != columns.VersionID {
+			rt.Errorf("%s: version ids %t", format, layout.HasVersionID())
+		}
+		content, err := os.ReadFile(done.Place.File)
+		sum := md5.Sum(content)
+		if err != nil || done.ETag != hex.EncodeToString(sum[:]) || format != Inventory && done.Size != int64(len(content)) {
+			rt.Errorf("%s: got %+v of %d bytes, %v", format, done, len(content), err)
+		}
+	})
+}
+
+// TestAbort leaves nothing behind.
+func TestAbort(t *testing.T) {
+	t.Parallel()
+	for _, format := range []Format{CSV, Gzip, Parquet} {
+		folder := t.TempDir()
+		w, err := Streams{}.NewWriter(t.Context(), Place{File: filepath.Join(folder, "list")}, format, manifest.Columns{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Write(&manifest.Row{Bucket: []byte("b"), Key: []byte("k")}); err != nil {
+			t.Fatal(err)
+		}
+		w.Abort()
+		if left, err := os.ReadDir(folder); err != nil || len(left) > 0 {
+			t.Errorf("%s: left are %v, %v", format, left, err)
+		}
+	}
+}
+
+// open opens a store over s3.
+func open(t *testing.T, s3 *objectstoretest.Server) *objectstore.Access {
+	t.Helper()
+	store, err := objectstore.New(objectstore.Config{Endpoint: s3.URL(), Credentials: s3.Credentials(), MaxAttempts: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(store.Close)
+	access, err := objectstore.NewAccess(store, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return access
+}
+
+func TestUpload(t *testing.T) {
+	t.Parallel()
+	s3 := objectstoretest.Start(t, objectstoretest.Config{})
+	s3.CreateBucket("lists")
+	store := open(t, s3)
+	to := Streams{Store: store}
+	check := func(size, parts int) {
+		t.Helper()
+		p := Place{Object: objectstore.Object{Bucket: "lists", Key: strconv.Itoa(size)}}
+		f, err := to.Create(t.Context(), p, "text/csv")
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := bytes.Repeat([]byte("0123456\n"), size/8)
+		for chunk := range slices.Chunk(want, 100_000) {
+			if _, err := f.Write(chunk); err != nil {
+				t.Fatal(err)
+			}
+		}
+		done, err := f.Close()
+		got, _ := s3.Object("lists", p.Object.Key)
+		if err != nil || done.ETag != got.ETag || done.Size != int64(len(want)) || !bytes.Equal(got.Body, want) || len(got.Parts) != parts {
+			t.Errorf("%d bytes: got %+v, %v; the object has %d bytes in %v, ETag %s", size, done, err, len(got.Body), got.Parts, got.ETag)
+		}
+	}
+	check(0, 0)
+	check(800, 0)
+	check(20<<20, 3)
+
+	f, err := to.Create(t.Context(), Place{Object: objectstore.Object{Bucket: "lists", Key: "none"}}, "text/csv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Write(make([]byte, 9<<20)); err != nil || s3.Uploads("lists") != 1 {
+		t.Fatalf("%d uploads, %v", s3.Uploads("lists"), err)
+	}
+	f.Abort()
+	if _, ok := s3.Object("lists", "none"); ok || s3.Uploads("lists") != 0 {
+		t.Errorf("there is an object: %t; uploads: %d", ok, s3.Uploads("lists"))
+	}
+
+	s3.Fault(objectstoretest.Match{Op: "UploadPart", Skip: 1}, objectstoretest.Status(400, "Broken"))
+	if f, err = to.Create(t.Context(), Place{Object: objectstore.Object{Bucket: "lists", Key: "none"}}, "text/csv"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = f.Write(make([]byte, 9<<20)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = f.Write([]byte("rest")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Close(); err == nil || s3.Uploads("lists") != 0 {
+		t.Errorf("got %v and %d uploads, want an error and none", err, s3.Uploads("lists"))
+	}
+}
+
+// TestStoredInventory writes an inventory to a store and reads it by its folder.
+func TestStoredInventory(t *testing.T) {
+	t.Parallel()
+	s3 := objectstoretest.Start(t, objectstoretest.Config{})
+	s3.CreateBucket("lists")
+	store := open(t, s3)
+	folder := Place{Object: objectstore.Object{Bucket: "lists", Key: "to day"}}
+	w, err := Streams{Store: store}.NewWriter(t.Context(), folder, Inventory, manifest.Columns{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Write(&manifest.Row{Bucket: []byte("photos"), Key: []byte("a b")}); err != nil {
+		t.Fatal(err)
+	}
+	done, err := w.Close()
+	if err != nil || done.Place.String() != "s3://lists/to day/manifest.json" || w.Fields() != nil {
+		t.Fatalf("got %+v, %v", done, err)
+	}
+	folder.Object.Key += "/"
+	rows, _ := read(t.Context(), t, store, folder)
+	if len(rows) != 1 || string(rows[0].Key) != "a b" {
+		t.Errorf("got %+v", rows)
+	}
+	sum, _ := s3.Object("lists", "to day/manifest.checksum")
+	if string(sum.Body) != done.MD5 {
+		t.Errorf("the checksum is %s, want %s", sum.Body, done.MD5)
+	}
+}
+
+// TestBeside finds the data files of an inventory where they were put, and nothing outside.
+func TestBeside(t *testing.T) {
+	t.Parallel()
+	check := func(key, at string, want bool) {
+		t.Helper()
+		folder := t.TempDir()
+		for _, name := range []string{"inv/2026-11-01T01-00Z/manifest.json", at} {
+			path := filepath.Join(folder, filepath.FromSlash(name))
+			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte("{}"), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f := files{filepath.Join(folder, "inv", "2026-11-01T01-00Z", Manifest)}
+		body, info, err := f.Open(t.Context(), objectstore.Object{Bucket: "dest", Key: key}, 0, -1)
+		switch {
+		case !want:
+			if !objectstore.NotFound(err) {
+				t.Errorf("%s at %s: got %v, want it not to be found", key, at, err)
+			}
+			return
+		case err != nil:
+			t.Errorf("%s at %s: %v", key, at, err)
+			return
+		}
+		text, err := io.ReadAll(body)
+		if err := errors.Join(err, body.Close()); err != nil || string(text) != "{}" || info.Size != 2 {
+			t.Errorf("%s at %s: got %q, %+v, %v", key, at, text, info, err)
+		}
+		if _, _, err := f.Open(t.Context(), objectstore.Object{Bucket: "dest", Key: key, ETag: "other"}, 0, -1); !objectstore.PreconditionFailed(err) {
+			t.Errorf("%s with another ETag: got %v", key, err)
+		}
+	}
+	const key = "dest/photos/daily/data/1.csv.gz"
+	check(key, "inv/2026-11-01T01-00Z/data/1.csv.gz", true)
+	check(key, "inv/2026-11-01T01-00Z/1.csv.gz", true)
+	check(key, "inv/data/1.csv.gz", true)
+	check(key, "inv/dest/photos/daily/data/1.csv.gz", true)
+	check(key, "data/1.csv.gz", false)
+	check("../../secret", "secret", false)
+	check("/secret", "secret", false)
+}
+
+func TestSpool(t *testing.T) {
+	t.Parallel()
+	check := func(text string, limit int64, want string) {
+		t.Helper()
+		p, done, err := Spool(strings.NewReader(text), limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(p.File)
+		if err != nil || string(got) != want {
+			t.Errorf("%q: got %q, %v", text, got, err)
+		}
+		done()
+		if _, err := os.Stat(p.File); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%q: the file is still there: %v", text, err)
+		}
+	}
+	check("src,a\nsrc,b\n", 100, "src,a\nsrc,b\n")
+	check("src,a\nsrc,b\n", 6, "src,a\n")
+	check("PAR1\x15and so on", 6, "PAR1\x15and so on")
+	check("", 6, "")
+}
