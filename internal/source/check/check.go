@@ -168,7 +168,7 @@ func (c *checker) row(row *manifest.Row, at func() where) error {
 		c.draw(row, at, n)
 	}
 	if c.hashes != nil {
-		return c.hashes.add(row)
+		return c.hashes.add(c.hashes.of(row))
 	}
 	return nil
 }
@@ -307,7 +307,15 @@ func (w *walker) walk(ctx context.Context) (err error) {
 			e = e.Move(w.before)
 			p.Line, p.Text = e.Line, e.Reason
 		}
+		at := manifest.Position{}
+		if p.Line > 0 {
+			at = w.rows.Position()
+		}
+		from := at.Offset + 1
 		switch {
+		case p.Line > 0 && from <= lastFrom: // still in a line that is too long, which was told of
+			w.unread()
+			return nil
 		case p.Line > 0 && p.Line == lastLine:
 			again++ // there was an empty line before it
 		case !w.bad(p):
@@ -315,26 +323,20 @@ func (w *walker) walk(ctx context.Context) (err error) {
 		default:
 			lastLine, again = p.Line, 0
 		}
-		if p.Line == 0 {
-			w.unread()
-			return nil
-		}
-		at := w.rows.Position()
-		from := at.Offset + 1
-		text := w.src.Splittable(w.file)
+		f := w.src.Files[w.file]
 		switch {
-		case from <= lastFrom, again > patience, text && w.options.Binary, w.src.Files[w.file].Kind == source.Gzip, w.src.Files[w.file].Kind == source.Zstd:
+		case p.Line == 0, again > patience, w.options.Binary, f.Kind == source.Gzip, f.Kind == source.Zstd:
 			w.unread()
 			return nil
-		case text && from >= w.src.Files[w.file].Size:
+		case f.Kind == source.Text && from >= f.Size:
 			return nil
 		}
 		lastFrom = from
-		if text {
+		if f.Kind == source.Text {
 			// A piece begins with the first line that starts in it: the one behind the byte at the place where
 			// reading has stopped.
 			w.before += at.Line
-			w.rows, err = w.src.Piece(ctx, w.file, from, w.src.Files[w.file].Size)
+			w.rows, err = w.src.Piece(ctx, w.file, from, f.Size)
 		} else {
 			w.rows, err = w.src.Open(ctx, w.file, "", manifest.Position{Offset: from, Line: at.Line + 1}, manifest.Position{})
 		}

@@ -54,9 +54,8 @@ func (h *hashes) of(row *manifest.Row) uint64 {
 	return maphash.Bytes(h.seed, h.text)
 }
 
-// add adds that of a row.
-func (h *hashes) add(row *manifest.Row) error {
-	hash := h.of(row)
+// add adds a hash.
+func (h *hashes) add(hash uint64) error {
 	part := hash % parts
 	h.open[part] = append(h.open[part], hash)
 	if len(h.open[part]) < block {
