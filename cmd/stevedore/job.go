@@ -127,7 +127,11 @@ func (c *jobCommands) print(answer any, id, outcome string) error {
 }
 
 func (c *jobCommands) create() *cobra.Command {
-	var file, example string
+	var (
+		file, example string
+		dryRun        bool
+		looking       dryRunOptions
+	)
 	cmd := &cobra.Command{
 		Use:   "create --cli-input-json FILE|-",
 		Short: "Create a job from the JSON that the AWS CLI takes",
@@ -136,10 +140,16 @@ func (c *jobCommands) create() *cobra.Command {
 call creates a job of its own. A job waits for its confirmation unless
 ConfirmationRequired is false.
 
+--dry-run creates nothing. It checks the request, reads the whole manifest or lists
+what the generator would, with the access that exec would give to the store, counts,
+and shows what the first tasks would do. It exits with 10 if the job would fail and
+with 9 if no object matches. Whether the server takes the role is not looked at.
+
 --example prints such a file, for one of the operations
 ` + strings.Join(exampleNames(), ", ") + `.`,
 		Example: `  stevedore job create --example tag > job.json
-  stevedore job create --cli-input-json job.json`,
+  stevedore job create --cli-input-json job.json
+  stevedore job create --cli-input-json job.json --dry-run --head-sample 100`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 && file == "" && example == "" { // copy.json: what else could it be
 				return &problem{
@@ -150,7 +160,12 @@ ConfirmationRequired is false.
 			return noArgs(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			const mostHeads = 100_000
 			switch {
+			case !dryRun && (cmd.Flags().Changed("sample") || looking.heads != 0):
+				return usagef("--sample and --head-sample are for --dry-run")
+			case looking.sample < 0 || looking.heads < 0 || looking.heads > mostHeads:
+				return usagef("--sample %d, --head-sample %d: want 0 or more, and at most %d objects to be looked at", looking.sample, looking.heads, mostHeads)
 			case example != "" && file != "":
 				return usagef("--example prints a request, --cli-input-json takes one: not both")
 			case example != "":
@@ -164,6 +179,9 @@ ConfirmationRequired is false.
 			spec, account, err := c.input(file)
 			if err != nil {
 				return err
+			}
+			if dryRun {
+				return c.dryRun(cmd.Context(), &spec, account, looking)
 			}
 			return c.with(cmd.Context(), func(api *client) error {
 				if account != "" && c.connect.account == "" {
@@ -179,6 +197,10 @@ ConfirmationRequired is false.
 	}
 	cmd.Flags().StringVar(&file, "cli-input-json", "", "`FILE` with the request, - for standard input")
 	cmd.Flags().StringVar(&example, "example", "", "print a request for `OPERATION`, create nothing")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only look at what the job would do, create nothing")
+	cmd.Flags().IntVar(&looking.sample, "sample", 5, "with --dry-run: show what the first `N` tasks would do")
+	cmd.Flags().IntVar(&looking.heads, "head-sample", 0, "with --dry-run: estimate the bytes by looking at `N` objects")
+	cmd.Flags().StringVar(&c.connect.s3, "s3-endpoint-url", "", "with --dry-run: `URL` of the store")
 	return cmd
 }
 

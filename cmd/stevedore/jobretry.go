@@ -60,7 +60,7 @@ not covered; how many there are is said.`,
 				return usagef("--dry-run creates no job that --watch could follow")
 			}
 			if o.dryRun && c.output == "name" {
-				return usagef("-o name: a dry run makes no job that had a name")
+				return usagef("-o name: a dry run prints table or json")
 			}
 			slices.Sort(o.codes)
 			o.codes = slices.Compact(o.codes)

@@ -60,6 +60,9 @@ func (c *connection) storeProblem(w world, what string, err error) error {
 	p := &problem{what: what, why: printable(err.Error()) + "\nfrom the object store at " + where, code: exitFailed, err: err, requestID: printable(e.RequestID)}
 	switch {
 	case e.Status == 0:
+		if e.Err != nil {
+			p.why = printable(e.Op+": "+e.Err.Error()) + "\nfrom the object store at " + where
+		}
 		p.code, p.try = exitUnreachable, "--s3-endpoint-url, or AWS_ENDPOINT_URL_S3; see: "+try(w, "help environment")
 	case objectstore.AccessDenied(err):
 		p.code, p.try = exitDenied, "credentials that may do this; see: "+try(w, "help environment")

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"stevedore/internal/job"
+	"stevedore/internal/manifest"
+	"stevedore/internal/objectstore"
+	"stevedore/internal/objectstore/objectstoretest"
+)
+
+func TestDryRunUsage(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{
+		{"--sample", "1"}, {"--head-sample", "1"}, {"--dry-run", "--sample", "-1"}, {"--dry-run", "--head-sample", "100001"},
+		{"--dry-run"}, {"--dry-run", "-o", "yaml", "--cli-input-json", "-"}, {"--dry-run", "-o", "name", "--cli-input-json", "-"},
+	} {
+		if got := invoke(t.Context(), exampleText(t, "tag"), nil, append([]string{"job", "create"}, args...)...); got.code != exitUsage {
+			t.Errorf("%q: got %+v, want exit code %d", args, got, exitUsage)
+		}
+	}
+}
+
+// TestRehearsal: what tasks would do is told without doing it.
+func TestRehearsal(t *testing.T) {
+	t.Parallel()
+	s3 := objectstoretest.Start(t, objectstoretest.Config{})
+	s3.Put("b", "k", "hello")
+	_, access := storeOf(t, s3)
+	check := func(operation job.Operation, row manifest.Row, versions bool, want string) {
+		t.Helper()
+		r, err := rehearse(devAccount, &job.Spec{Operation: operation}, access)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.versions = versions
+		got, err := r.task(t.Context(), &row)
+		if err != nil || strings.Join(got.Calls, ";")+got.Outcome != want {
+			t.Errorf("got %q, %q, %v\nwant %s", got.Calls, got.Outcome, err, want)
+		}
+	}
+	row := manifest.Row{Bucket: []byte("b"), Key: []byte("k"), RawKey: []byte("k")}
+	version := row
+	version.VersionID = []byte("v1")
+	tag := job.Operation{S3PutObjectTagging: &job.S3PutObjectTagging{TagSet: []job.Tag{{Key: "a", Value: "x y"}, {Key: "empty"}}}}
+	check(tag, row, false, "PUT s3://b/k?tagging  a=x y empty=")
+	check(tag, version, false, "PUT s3://b/k?tagging&versionId=v1  a=x y empty=")
+	check(tag, version, true, "PUT s3://b/k?tagging  a=x y empty=") // the bucket keeps no versions
+	check(job.Operation{S3ReplicateObject: &job.S3ReplicateObject{}}, row, false,
+		"fails: 500 SrcBucketReplicationConfigMissing: The source bucket has no replication configuration")
+	check(job.Operation{S3UpdateObjectEncryption: &job.S3UpdateObjectEncryption{ObjectEncryption: &job.ObjectEncryption{SSEKMS: &job.UpdateSSEKMS{KMSKeyArn: "K"}}}},
+		row, false, "PUT s3://b/k?encryption, or a copy onto itself  KMSKeyArn=K")
+	check(job.Operation{LambdaInvoke: &job.LambdaInvoke{FunctionArn: "thumbnail"}}, version, false, "invoke thumbnail with s3://b/k?versionId=v1")
+	check(job.Operation{LambdaInvoke: &job.LambdaInvoke{FunctionArn: "stevedore-head-object", InvocationSchemaVersion: "2.0"}}, manifest.Row{
+		Bucket: []byte("b"), Key: []byte("none"), RawKey: []byte("none"),
+	}, false, "fails: 404 NotFound: Not Found")
+
+	s3.SetVersioning("kept", "Enabled")
+	row.Bucket = []byte("kept")
+	check(tag, row, true, "fails: 400 InvalidRequest: Task failed due to missing VersionId")
+	for _, op := range []string{"PutObjectTagging", "PutObject", "CopyObject", "DeleteObject"} {
+		if n := s3.Count(op); n > 0 {
+			t.Errorf("%d requests %s were sent", n, op)
+		}
+	}
+}
+
+func TestLeaves(t *testing.T) {
+	t.Parallel()
+	check := func(document string, want ...string) {
+		t.Helper()
+		if got := leaves([]byte(document)); !slices.Equal(got, want) {
+			t.Errorf("%s: got %q, want %q", document, got, want)
+		}
+	}
+	check("")
+	check("no document")
+	check("<A><B>1</B> <C><D>x &amp; y</D></C></A>", "B=1", "D=x & y")
+	check("<Tagging><TagSet><Tag><Key>a</Key><Value></Value></Tag><Tag><Key>b</Key><Value>2</Value></Tag></TagSet></Tagging>", "a=", "b=2")
+}
+
+// TestPicks: every row has the same chance, whatever the chunks are.
+func TestPicks(t *testing.T) {
+	t.Parallel()
+	const n = 40_000
+	p := newPicks(n)
+	for i, rows := range []int64{1, 7, 2} {
+		p.offer(job.Chunk{First: int64(i) * 10, Rows: rows})
+	}
+	counts := map[int64]int{}
+	for _, pick := range p.picks {
+		if pick.row < 0 || pick.row >= pick.chunk.Rows {
+			t.Fatalf("there is no row %d in %+v", pick.row, pick.chunk)
+		}
+		counts[pick.chunk.First+pick.row]++
+	}
+	for row, got := range counts {
+		if got < n/10*8/10 || got > n/10*12/10 { // more than ten standard deviations away
+			t.Errorf("row %d was picked %d times of %d", row, got, n)
+		}
+	}
+	if len(counts) != 10 {
+		t.Errorf("%d rows were picked, want all 10", len(counts))
+	}
+}
+
+// TestRequestText keeps headers of the client's own out.
+func TestRequestText(t *testing.T) {
+	t.Parallel()
+	got := callText(&objectstore.Request{
+		Method: "PUT", Bucket: "b", Key: []byte("k"),
+		Headers: []objectstore.Header{{Name: "content-type", Value: "x"}, {Name: "x-amz-acl", Value: "private"}},
+	})
+	if want := "PUT s3://b/k  x-amz-acl=private"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
