@@ -1,0 +1,265 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"stevedore/internal/job"
+	"stevedore/internal/objectstore/objectstoretest"
+	"stevedore/internal/source/check"
+)
+
+// inFolder returns a function that runs a manifest command in which "@" stands for a new folder with these files.
+func inFolder(t *testing.T, environ []string, files map[string]string) func(stdin string, args ...string) ran {
+	t.Helper()
+	folder := t.TempDir() + string(filepath.Separator)
+	for name, content := range files {
+		if err := os.WriteFile(folder+name, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return func(stdin string, args ...string) ran {
+		line := []string{"manifest"}
+		for _, arg := range args {
+			line = append(line, strings.ReplaceAll(arg, "@", folder))
+		}
+		got := invoke(t.Context(), stdin, environ, line...)
+		got.stdout, got.stderr = strings.ReplaceAll(got.stdout, folder, "@"), strings.ReplaceAll(got.stderr, folder, "@")
+		return got
+	}
+}
+
+const guessed = "note: columns Bucket,Key, guessed from the number of columns; if that is wrong: --fields\n"
+
+func TestManifestUsage(t *testing.T) {
+	t.Parallel()
+	manifest := inFolder(t, nil, map[string]string{"four.csv": "a,b,c,d\n"})
+	check := func(want int, says string, args ...string) {
+		t.Helper()
+		got := manifest("", args...)
+		if got.code != want || !strings.Contains(got.stderr, says) || got.stdout != "" {
+			t.Errorf("%q: got exit code %d and\n%s%s\nwant %d and %q", args, got.code, got.stdout, got.stderr, want, says)
+		}
+	}
+	check(exitUsage, `manifest has no command "cuont"`, "cuont")
+	check(exitUsage, "manifest count needs LIST, a list of objects", "count")
+	check(exitUsage, `manifest head takes only LIST; what is "b"?`, "head", "a", "b")
+	check(exitUsage, "manifest make needs BUCKET, what to list", "make")
+	check(exitUsage, "s3:///k", "count", "s3:///k")
+	check(exitUsage, "-o yaml", "count", "@four.csv", "-o", "yaml")
+	check(exitUsage, "the first row has 4 columns: which of them are Bucket, Key and VersionId is for you to say\n  try   --fields Bucket,Key,Ignore,Ignore\n",
+		"count", "@four.csv")
+	check(exitUsage, `there is no column "size"`, "count", "@four.csv", "--fields", "Bucket,Key,size,Ignore")
+	check(exitUsage, "want Bucket and Key", "count", "@four.csv", "--fields", "Bucket,Ignore")
+	check(exitUsage, "--rows 0", "head", "@four.csv", "-n", "0")
+	check(exitUsage, "--problems 0", "validate", "@four.csv", "--problems", "0")
+	check(exitUsage, "--check -1", "validate", "@four.csv", "--check", "-1")
+	check(exitUsage, "--to xml", "convert", "@four.csv", "--to", "xml")
+	check(exitUsage, "several files", "convert", "@four.csv", "--to", "inventory")
+	check(exitUsage, "want the key of an object", "convert", "@four.csv", "--out", "s3://b/dir/")
+	check(exitUsage, "a version cannot be written over", "convert", "@four.csv", "--out", "s3://b/k?versionId=v")
+	check(exitUsage, "cannot be read and written at once", "convert", "@four.csv", "--out", "@four.csv")
+	check(exitUsage, "want s3://bucket", "make", "photos")
+	check(exitUsage, "the prefix is 2024/ already", "make", "s3://photos/2024/", "--match-prefix", "x")
+	check(exitUsage, "--size-gt 1X", "make", "s3://photos", "--size-gt", "1X")
+	check(exitUsage, "--size-lt 9999999TiB", "make", "s3://photos", "--size-lt", "9999999TiB")
+	check(exitUsage, "--created-after yesterday", "make", "s3://photos", "--created-after", "yesterday")
+	check(exitUsage, "--storage-class COLD: want one of STANDARD", "make", "s3://photos", "--storage-class", "COLD")
+	check(exitUsage, "--encryption none: want one of SSE-S3", "make", "s3://photos", "--encryption", "none")
+	check(exitUsage, "--kms-key goes with", "make", "s3://photos", "--encryption", "SSE-S3", "--kms-key", "arn")
+	check(exitUsage, "--replication-status PENDING", "make", "s3://photos", "--replication-status", "PENDING")
+	check(exitNotFound, "no such file", "count", "@none.csv")
+	check(exitNotFound, "no such file", "convert", "@four.csv", "--fields", "Bucket,Key,Ignore,Ignore", "--out", "@no/such/folder.csv")
+}
+
+// TestManifestFiles has every command work on files of this machine.
+func TestManifestFiles(t *testing.T) {
+	t.Parallel()
+	manifest := inFolder(t, nil, map[string]string{
+		"good.csv":   "src,a%20b\nsrc,c\n\nsrc,d+e\n",
+		"header.csv": "\ufeffKey,Bucket\r\na b,src\r\nc,src\r\n",
+		"report.csv": "src,a,v1,failed,AccessDenied,403,no\nsrc,b,,failed,NoSuchKey,404,none\n",
+		"bad.csv":    "src,a\nsrc\nsrc,c\n",
+		"empty.csv":  "",
+	})
+	check := func(code int, stdout, stderr string, args ...string) {
+		t.Helper()
+		got := manifest("src,x\nsrc,y\n", args...)
+		if diff := cmp.Diff(ran{code, stdout, stderr}, got, cmp.AllowUnexported(ran{})); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", args, diff)
+		}
+	}
+	const (
+		lenient = "note: columns Key,Bucket, guessed from the header row; if that is wrong: --fields\n" +
+			"note: byte order mark skipped, header row skipped, 1 key with unencoded spaces; a job does so only with the tag stevedore:manifest=lenient\n"
+		report = "note: columns Bucket,Key,VersionId,Ignore,Ignore,Ignore,Ignore, guessed from the number of columns; if that is wrong: --fields\n"
+	)
+	check(0, "3\n", guessed, "count", "@good.csv")
+	check(0, "2\n", guessed, "count", "-")
+	check(0, "2\n", lenient, "count", "@header.csv")
+	check(0, "0\n", guessed, "count", "@empty.csv")
+	check(0, "3\n", "", "count", "@good.csv", "--fields", "bucket,key")
+	check(exitInvalid, "", guessed+"error: count @bad.csv\n  why   Manifest file is not properly formatted: line 2: got 1 columns, want 2\n", "count", "@bad.csv")
+	check(0, "src,a%20b\nsrc,c\n", guessed, "head", "@good.csv", "-n", "2")
+	check(0, "src,x\n", guessed, "head", "-", "-n", "1")
+	check(exitInvalid, "src,a\n", guessed+"error: read @bad.csv\n  why   Manifest file is not properly formatted: line 2: got 1 columns, want 2\n", "head", "@bad.csv")
+	check(0, `{"Bucket":"src","Key":"a","VersionId":"v1"}`+"\n"+`{"Bucket":"src","Key":"b"}`+"\n", report, "head", "@report.csv", "-o", "json")
+	check(exitNothing, "", guessed+"error: @empty.csv has no rows: nothing was written\n", "convert", "@empty.csv", "--out", "@never.csv")
+	check(exitNotFound, "", "error: read @never.csv\n  why   stat @never.csv: no such file or directory\n", "count", "@never.csv")
+
+	// From form to form the rows stay what they are.
+	convert := func(from, to, format string) {
+		t.Helper()
+		if got := manifest("", "convert", from, "--to", format, "--out", to, "--null-versions"); got.code != 0 || !strings.Contains(got.stdout, "2 rows, in ") {
+			t.Errorf("%s to %s: got %+v", from, format, got)
+		}
+	}
+	convert("@report.csv", "@clean.csv", "csv")
+	convert("@clean.csv", "@clean.csv.gz", "csv.gz")
+	convert("@clean.csv.gz", "@inventory", "inventory")
+	convert("@inventory", "@rows.parquet", "parquet")
+	convert("@rows.parquet", "@again.csv", "csv")
+	check(0, "src,a,v1\nsrc,b,null\n", "note: columns Bucket,Key,VersionId, guessed from the number of columns; if that is wrong: --fields\n", "head", "@again.csv")
+	check(0, "2\n", "", "count", "@inventory/manifest.json")
+
+	got := manifest("", "convert", "@header.csv", "--out", "@strict.csv")
+	const want = "ETag      c9a1d34626f8cad57cc365e4236ad999\n" +
+		`--manifest '{"Spec":{"Format":"S3BatchOperations_CSV_20180820","Fields":["Bucket","Key"]},` +
+		`"Location":{"ObjectArn":"arn:aws:s3:::BUCKET/strict.csv","ETag":"c9a1d34626f8cad57cc365e4236ad999"}}'` + "\n"
+	if !strings.Contains(got.stdout, want) {
+		t.Errorf("got\n%s\nwant\n%s", got.stdout, want)
+	}
+	check(0, "ok       2 sound rows, columns Bucket,Key\n", guessed, "validate", "@strict.csv")
+}
+
+func TestManifestValidate(t *testing.T) {
+	t.Parallel()
+	manifest := inFolder(t, nil, map[string]string{
+		"bad.csv":       "Bucket,Key\nsrc,a b\nsrc,c\nsrc\nsrc,c\nsrc,d+e",
+		"manifest.json": `{"destinationBucket": "arn:aws:s3:::inv", "fileFormat": "CSV", "fileSchema": "Key", "files": []}`,
+	})
+	got := manifest("", "validate", "@bad.csv", "--dupes")
+	const (
+		want = `error    Manifest file is not properly formatted: line 1: the row names the columns; remove it, or tag the job stevedore:manifest=lenient
+error    Invalid object key format: line 2: "a b" has a space that is not encoded; write %20, or tag the job stevedore:manifest=lenient
+error    Manifest file is not properly formatted: line 4: got 1 columns, want 2
+warning  line 6: 1 row with a + in the key, which stands for a space; write %2B for a plus
+warning  1 row the same as one before: each makes a task of its own
+warning  line 5: 1 row the same as line 3: src/c
+bad      3 sound rows, columns Bucket,Key
+`
+		problem = "error: a job on @bad.csv would fail\n  try   stevedore manifest convert @bad.csv, which takes away what --lenient puts up with\n"
+	)
+	if diff := cmp.Diff(want, got.stdout); diff != "" || got.code != exitInvalid || !strings.HasSuffix(got.stderr, problem) {
+		t.Errorf("exit code %d, %s (-want +got):\n%s", got.code, got.stderr, diff)
+	}
+
+	got = manifest("", "validate", "@bad.csv", "--lenient", "--problems", "1", "-o", "json")
+	var v validated
+	if err := json.Unmarshal([]byte(got.stdout), &v); err != nil || got.code != exitInvalid {
+		t.Fatalf("got %+v, %v", got, err)
+	}
+	problems := []check.Problem{{Line: 4, Text: "Manifest file is not properly formatted: line 4: got 1 columns, want 2"}}
+	if diff := cmp.Diff(problems, v.Problems); diff != "" || v.Valid || !v.Unread || v.Rows != 2 || v.Format != job.ManifestCSV {
+		t.Errorf("got %+v (-want +got):\n%s", v, diff)
+	}
+
+	got = manifest("", "validate", "@manifest.json")
+	if got.code != exitInvalid || !strings.HasPrefix(got.stdout, "error    Required fields are missing in the schema: Bucket\n") {
+		t.Errorf("got %+v", got)
+	}
+	if got = manifest("src,a\n", "validate", "-"); got.code != 0 || got.stdout != "ok       1 sound rows, columns Bucket,Key\n" {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// TestManifestStore makes lists of a bucket, in a store, and looks at them there.
+func TestManifestStore(t *testing.T) {
+	t.Parallel()
+	s3 := objectstoretest.Start(t, objectstoretest.Config{AccessKey: "key", Secret: "secret"})
+	s3.CreateBucket("lists")
+	s3.Put("src", "a b", "12345")
+	s3.Put("src", "dir/c.txt", "1")
+	s3.Put("src", "dir/d.log", "123")
+	manifest := inFolder(t, []string{"AWS_ENDPOINT_URL_S3=" + s3.URL(), "AWS_ACCESS_KEY_ID=key", "AWS_SECRET_ACCESS_KEY=secret"}, nil)
+	check := func(code int, stdout, says string, args ...string) {
+		t.Helper()
+		got := manifest("", args...)
+		if got.code != code || got.stdout != stdout || !strings.Contains(got.stderr, says) {
+			t.Errorf("%q: got %d and\n%s%s\nwant %d and\n%s%s", args, got.code, got.stdout, got.stderr, code, stdout, says)
+		}
+	}
+	check(0, "src,a%20b\nsrc,dir/c.txt\nsrc,dir/d.log\n", "3 rows, objects of 9 B, in ", "make", "s3://src")
+	check(0, "src,dir/c.txt\nsrc,dir/d.log\n", "", "make", "s3://src/dir/")
+	check(0, "src,dir/d.log\n", "", "make", "s3://src", "--match-prefix", "d", "--match-suffix", "g", "--match-substring", "/d")
+	check(0, "src,dir/d.log\n", "", "make", "s3://src", "--size-gt", "1", "--size-lt", "5B", "--storage-class", "standard")
+	check(0, "src,a%20b\n", "", "make", "s3://src", "--size-gt", "4", "--created-after", "2020-01-01", "--encryption", "not-sse", "--replication-status", "none")
+	check(exitNothing, "", "no object of s3://src matches", "make", "s3://src", "--created-before", "2020-01-01T00:00:00Z", "--out", "s3://lists/none.csv")
+	check(exitNotFound, "", "NoSuchBucket", "make", "s3://none")
+	check(exitNotFound, "", "404", "count", "s3://lists/none.csv")
+	check(exitNotFound, "", "NoSuchBucket", "make", "s3://src", "--out", "s3://none/list.csv")
+
+	// What is printed is what a job takes.
+	got := manifest("", "make", "s3://src", "--out", "s3://lists/all.csv", "-o", "json")
+	var m made
+	if err := json.Unmarshal([]byte(got.stdout), &m); err != nil || got.code != 0 {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	object, _ := s3.Object("lists", "all.csv")
+	want := &job.Manifest{
+		Spec:     &job.ManifestSpec{Format: job.ManifestCSV, Fields: []job.Field{job.FieldBucket, job.FieldKey}},
+		Location: &job.ManifestLocation{ObjectArn: "arn:aws:s3:::lists/all.csv", ETag: object.ETag},
+	}
+	if diff := cmp.Diff(want, m.Manifest); diff != "" || m.Rows != 3 || *m.ObjectBytes != 9 || m.Bytes != int64(len(object.Body)) || object.ContentType != "text/csv" {
+		t.Errorf("got %+v of %s (-want +got):\n%s", m, object.ContentType, diff)
+	}
+	check(0, "3\n", "", "count", "s3://lists/all.csv")
+	check(0, "ok       3 sound rows, columns Bucket,Key, 3 objects looked at\n", "", "validate", "s3://lists/all.csv", "--check", "5")
+
+	got = manifest("", "make", "s3://src", "--to", "inventory", "--out", "s3://lists/inv", "-o", "json")
+	if m = (made{}); json.Unmarshal([]byte(got.stdout), &m) != nil || m.Manifest == nil || m.Manifest.Spec.Format != job.ManifestInventory ||
+		m.Manifest.Location.ObjectArn != "arn:aws:s3:::lists/inv/manifest.json" {
+		t.Errorf("got %+v", got)
+	}
+	check(0, "3\n", "", "count", "s3://lists/inv/")
+	check(0, "3\n", "", "count", "s3://lists/inv/manifest.json")
+	for _, key := range s3.Keys("lists") {
+		if strings.Contains(key, "spool") {
+			t.Errorf("there is %s", key)
+		}
+	}
+	if got = manifest("", "convert", "s3://lists/inv/", "--to", "csv.gz", "--out", "@local.csv.gz"); got.code != 0 {
+		t.Errorf("got %+v", got)
+	}
+	check(0, "3\n", "gzip decompressed", "count", "@local.csv.gz")
+}
+
+// TestManifestVersions lists the current versions of a bucket, or all.
+func TestManifestVersions(t *testing.T) {
+	t.Parallel()
+	s3 := objectstoretest.Start(t, objectstoretest.Config{})
+	s3.CreateBucket("src")
+	s3.Put("src", "a", "1")
+	s3.SetVersioning("src", "Enabled")
+	old := s3.Put("src", "a", "22")
+	current := s3.Put("src", "a", "333")
+	manifest := inFolder(t, []string{"AWS_ENDPOINT_URL_S3=" + s3.URL()}, nil)
+	got := manifest("", "make", "s3://src")
+	if want := "src,a," + current.VersionID + "\n"; got.stdout != want || got.code != 0 {
+		t.Errorf("got %+v, want %s", got, want)
+	}
+	got = manifest("", "make", "s3://src", "--versions")
+	rows := strings.Split(strings.TrimSpace(got.stdout), "\n")
+	slices.Sort(rows)
+	want := []string{"src,a," + current.VersionID, "src,a," + old.VersionID, "src,a,null"}
+	slices.Sort(want)
+	if diff := cmp.Diff(want, rows); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
