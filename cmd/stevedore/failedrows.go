@@ -16,6 +16,7 @@ import (
 	"stevedore/internal/controlapi"
 	"stevedore/internal/job"
 	"stevedore/internal/objectstore"
+	"stevedore/internal/source/place"
 )
 
 // The columns of a report.
@@ -35,7 +36,6 @@ const missingVersion = "Task failed due to missing VersionId"
 // failedTasks are the rows of failed tasks in the report of a job.
 type failedTasks struct {
 	access *objectstore.Access
-	owner  string // of the report bucket, or empty
 	files  []failedFile
 }
 
@@ -94,7 +94,7 @@ func findFailed(ctx context.Context, access *objectstore.Access, j *controlapi.J
 	if index.Format != job.ReportCSV {
 		return nil, &changedError{fmt.Sprintf("manifest.json has the format %.40q, want %s", index.Format, job.ReportCSV)}
 	}
-	f := &failedTasks{access: access, owner: j.Report.ExpectedBucketOwner}
+	f := &failedTasks{access: access}
 	for _, r := range index.Results {
 		if r.TaskExecutionStatus == "failed" {
 			f.files = append(f.files, failedFile{objectstore.Object{Bucket: r.Bucket, Key: r.Key}, r.MD5Checksum})
@@ -177,14 +177,17 @@ func (f *failedTasks) join(ctx context.Context, o objectstore.Object, codes []st
 	if err != nil && !objectstore.NotFound(err) && !objectstore.AccessDenied(err) { // the right to write need not be one to look
 		return o, err
 	}
-	w := &objectWriter{ctx: ctx, access: f.access, object: o, owner: f.owner}
+	w, err := place.Streams{Store: f.access}.Create(ctx, place.Place{Object: o}, "text/csv")
+	if err != nil {
+		return o, err
+	}
 	if _, err := f.copyTo(ctx, w, codes); err != nil {
-		return o, errors.Join(err, w.abort())
+		w.Abort()
+		return o, err
 	}
-	if o.ETag, err = w.Close(); err != nil {
-		return o, fmt.Errorf("write s3://%s/%s: %w", o.Bucket, o.Key, err)
-	}
-	return o, nil
+	made, err := w.Close()
+	o.ETag = made.ETag
+	return o, err
 }
 
 // counter counts bytes.
