@@ -81,7 +81,7 @@ func (u *unreliable) fault(r *http.Request) string {
 	if isCopy {
 		u.copies++
 	}
-	bucket, key, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	bucket, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	kind := kinds[u.requests/6%len(kinds)]
 	switch {
 	case u.failed[request] == 2:
@@ -90,8 +90,6 @@ func (u *unreliable) fault(r *http.Request) string {
 		kind = errorInside
 	case u.requests%6 != 0:
 		return ""
-	case key == "" && (kind == cutShort || kind == tooMany): // what is asked about a bucket is not asked again then
-		kind = slowDown
 	}
 	u.failed[request]++
 	u.faults[kind]++

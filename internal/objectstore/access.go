@@ -123,40 +123,15 @@ func (a *Access) Limited(l *Limiter) *Access {
 	return &limited
 }
 
-// ask makes one call beside Do, when it is its turn.
-func (a *Access) ask(ctx context.Context, bucket string, call func(*Store) error) error {
-	s := a.For(bucket)
-	if a.limiter == nil {
-		return call(s)
-	}
-	x := s.scratch.Get().(*exchange) //nolint:errcheck // nothing else is put in
-	defer s.release(x)
-	if err := s.admit(ctx, x, a.limiter); err != nil {
-		return err
-	}
-	err := call(s)
-	end := silent
-	if e, ok := errors.AsType[*Error](err); ok {
-		end = signOf(e.Status, e.Code)
-	} else if err == nil {
-		end = welcome
-	}
-	s.dismiss(x, a.limiter, end)
-	return err
-}
-
 // Do is [Store.Do] on the store of req's bucket. A copy goes to where its destination is.
 func (a *Access) Do(ctx context.Context, req *Request, res *Result) {
 	a.For(req.Bucket).do(ctx, req, res, a.limiter)
 }
 
 // Head is [Store.Head].
-func (a *Access) Head(ctx context.Context, o Object) (info Info, err error) {
-	err = a.ask(ctx, o.Bucket, func(s *Store) (err error) {
-		info, err = s.Head(ctx, o)
-		return err
-	})
-	return info, err
+func (a *Access) Head(ctx context.Context, o Object) (Info, error) {
+	h, err := head(ctx, a, o)
+	return h.Info, err
 }
 
 // Open is [Store.Open]. With limits the stream counts among the requests in flight, see [Access.Limited].
@@ -180,10 +155,6 @@ func (a *Access) List(ctx context.Context, bucket, prefix string) iter.Seq2[stri
 }
 
 // Versioning is [Store.Versioning].
-func (a *Access) Versioning(ctx context.Context, bucket string) (status string, err error) {
-	err = a.ask(ctx, bucket, func(s *Store) (err error) {
-		status, err = s.Versioning(ctx, bucket)
-		return err
-	})
-	return status, err
+func (a *Access) Versioning(ctx context.Context, bucket string) (string, error) {
+	return versioning(ctx, a, bucket)
 }

@@ -3,9 +3,7 @@ package objectstore
 import (
 	"context"
 	"net/http"
-	"strconv"
 	"strings"
-	"time"
 )
 
 // What follows are the S3 calls that operations put together themselves from more than one. They take a [Client], so that
@@ -50,22 +48,7 @@ func (h *Head) Content() []Header {
 // HeadFull asks for everything about an object: besides [Head.Content] its storage class, encryption, checksums, lock,
 // restore and replication status and the count of its tags, as far as the store has them.
 func HeadFull(ctx context.Context, c Client, o Object) (Head, error) {
-	req := requestFor(http.MethodHead, o)
-	req.KeepHeader = true
-	if etag := ifMatch(o.ETag); etag != nil {
-		req.Headers = append(req.Headers, Header{"if-match", *etag})
-	}
-	req.Headers = append(req.Headers, Header{"x-amz-checksum-mode", "ENABLED"})
-	var res Result
-	if c.Do(ctx, &req, &res); !res.OK() {
-		return Head{}, res.failure("HeadObject", o)
-	}
-	h := Head{Header: res.Header}
-	h.Size, _ = strconv.ParseInt(h.Get("content-length"), 10, 64)
-	h.LastModified, _ = time.Parse(http.TimeFormat, h.Get("last-modified"))
-	h.ETag, h.VersionID = bareETag(h.Get("etag")), h.Get("x-amz-version-id")
-	h.ContentType, h.StorageClass = h.Get("content-type"), h.Get("x-amz-storage-class")
-	return h, nil
+	return head(ctx, c, o, Header{"x-amz-checksum-mode", "ENABLED"})
 }
 
 // GetTagging returns the tags of an object, as the document that PutObjectTagging takes.

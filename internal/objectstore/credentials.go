@@ -138,3 +138,13 @@ func (p *steadyProvider) Retrieve(ctx context.Context) (aws.Credentials, error) 
 	}
 	return keys, nil
 }
+
+// optional is nil for what is not given.
+func optional(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

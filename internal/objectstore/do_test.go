@@ -443,7 +443,7 @@ func TestCloseEndsEverything(t *testing.T) {
 		})
 		wg.Go(func() {
 			if _, err := store.Head(t.Context(), objectstore.Object{Bucket: "b", Key: "k"}); !errors.Is(err, objectstore.ErrClosed) {
-				t.Errorf("cold path in flight: %v", err)
+				t.Errorf("HEAD in flight: %v", err)
 			}
 		})
 	}

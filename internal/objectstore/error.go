@@ -1,13 +1,10 @@
 package objectstore
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"strings"
-
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 )
 
 // Error is what every call but Do fails with.
@@ -27,7 +24,7 @@ type Error struct {
 func (e *Error) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s/%s: ", e.Op, e.Bucket, e.Key)
-	if e.Status == 0 && e.Code == "" {
+	if e.Status == 0 && e.Err != nil {
 		fmt.Fprint(&b, e.Err)
 		return b.String()
 	}
@@ -62,14 +59,7 @@ func hasStatus(err error, status int) bool {
 	return ok && e.Status == status
 }
 
-// An answered error is the SDK's for an answer of the store.
-type answered interface {
-	error
-	ErrorCode() string
-	ErrorMessage() string
-}
-
-// failure makes an Error of what the SDK, or the reading of an object, failed with.
+// failure makes an Error of what the opening or the reading of an object failed with.
 func (s *Store) failure(op, bucket, key string, err error) error {
 	if e, ok := errors.AsType[*Error](err); ok && e.Op == op {
 		return err
@@ -77,20 +67,5 @@ func (s *Store) failure(op, bucket, key string, err error) error {
 	if s.closed.Err() != nil {
 		err = errors.Join(ErrClosed, err)
 	}
-	e := &Error{Op: op, Bucket: bucket, Key: key, Err: err}
-	response, ok := errors.AsType[*awshttp.ResponseError](err)
-	if !ok || response.Response == nil {
-		return e
-	}
-	e.Status, e.RequestID = response.HTTPStatusCode(), response.ServiceRequestID()
-	if a, ok := errors.AsType[answered](err); ok {
-		e.Code, e.Message = a.ErrorCode(), clip(a.ErrorMessage())
-	}
-	if e.Code == "" || e.Code == "UnknownError" {
-		e.Code = codeOf(e.Status)
-	}
-	if errors.Is(err, context.Canceled) && e.Status < 300 {
-		e.Status, e.Code = 0, ""
-	}
-	return e
+	return &Error{Op: op, Bucket: bucket, Key: key, Err: err}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/md5"
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/xml"
 	"errors"
@@ -90,11 +89,10 @@ func (u *Upload) PutPart(ctx context.Context, number int, body io.ReadSeeker, si
 	req := u.request(http.MethodPut, partQuery(number))
 	req.Headers, req.KeepHeader = headers, true
 	req.Body = Body{From: body, Size: size}
-	sum := md5.New()
-	if err := req.Body.readTo(sum); err != nil {
+	var err error
+	if req.Body.MD5, err = req.Body.sumMD5(); err != nil {
 		return Uploaded{}, &Error{Op: op, Bucket: u.Bucket, Key: u.Key, Err: &bodyError{err}}
 	}
-	req.Body.MD5 = base64.StdEncoding.EncodeToString(sum.Sum(nil))
 	var res Result
 	if u.client.Do(ctx, &req, &res); !res.OK() {
 		return Uploaded{}, res.failure(op, u.object())

@@ -1,18 +1,15 @@
-// Package objectstore speaks to one S3-compatible store: the thin signed client that every task goes through, and the
-// plain calls that manifests and reports need.
+// Package objectstore speaks to one S3-compatible store: the thin signed client that every request goes through, and
+// the calls made of it that manifests, reports and operations need.
 //
 //	task ─▶ Do ─▶ admission ─▶ attempt: sign, send, judge ─▶ Result
 //	                  ▲              │ worth another try
 //	                  └── back off ◀─┘
 //
-//	listing, manifest ─▶ ListPage, Open ─▶ the same way
-//	report, settings ─▶ Put, Head, ... ─▶ AWS SDK ─▶ the same endpoint, credentials and network
+//	listing, manifest, report ─▶ ListPage, Open, Put, ... ─▶ the same way
 //
 // [Store.Do] is the hot path. It writes the request bytes itself, so that a key goes out exactly as it is signed, and
 // allocates next to nothing. What is worth another attempt is decided here and only here, from the code of the answer;
 // what an answer means for a task is for the operation to say.
-//
-// Everything else is the cold path: a handful of calls per job, on the AWS SDK.
 package objectstore
 
 import (
@@ -28,7 +25,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
 // ErrClosed ends every call on a Store that was closed.
@@ -53,8 +49,8 @@ type Config struct {
 	MaxConcurrency int
 	// RequestsPerSecond bounds the attempts of Do that start in a second. Default: no bound.
 	RequestsPerSecond float64
-	// AttemptTimeout bounds one attempt of Do from dialling to the last byte; on the cold path it bounds the time
-	// without any progress. Default 30 s.
+	// AttemptTimeout bounds one attempt of Do from dialling to the last byte; where large bodies go either way it bounds the
+	// time without any progress. Default 30 s.
 	AttemptTimeout time.Duration
 	// MaxAttempts bounds the attempts of one request. Default 5.
 	MaxAttempts int
@@ -119,9 +115,7 @@ type Store struct {
 	conns       *pool
 	gate        *gate
 	pace        pacer
-	scratch     sync.Pool // of *exchange
-	cold        coldPath
-	client      *s3.Client
+	scratch     sync.Pool       // of *exchange
 	closed      context.Context //nolint:containedctx // the store's own life, not a call's: done once Close was called
 	markClosed  context.CancelFunc
 }
@@ -152,8 +146,6 @@ func New(cfg Config) (*Store, error) {
 	}
 	s.credentials = cached
 	s.closed, s.markClosed = context.WithCancel(context.Background())
-	s.cold = newColdPath(cfg, at)
-	s.client = s.cold.client(cfg, at, cached)
 	return s, nil
 }
 
@@ -162,7 +154,6 @@ func New(cfg Config) (*Store, error) {
 func (s *Store) Close() {
 	s.markClosed()
 	s.conns.close()
-	s.cold.transport.CloseIdleConnections()
 }
 
 // An endpoint is the parsed form of Config.Endpoint.
@@ -199,7 +190,7 @@ func parseEndpoint(raw string) (endpoint, error) {
 	return e, nil
 }
 
-// url is the endpoint in the form the SDK wants.
+// url is the endpoint without anything that goes without saying.
 func (e endpoint) url() string {
 	if e.secure {
 		return "https://" + e.host

@@ -3,7 +3,9 @@ package objectstore
 import (
 	"cmp"
 	"context"
+	"crypto/md5"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -70,6 +72,13 @@ func (b *Body) readTo(w io.Writer) error {
 		err = fmt.Errorf("%d bytes, want %d: %w", n, b.Size, io.ErrUnexpectedEOF)
 	}
 	return err
+}
+
+// sumMD5 is the Content-MD5 of From.
+func (b *Body) sumMD5() (string, error) {
+	sum := md5.New()
+	err := b.readTo(sum)
+	return base64.StdEncoding.EncodeToString(sum.Sum(nil)), err
 }
 
 // sendBody writes a body in blocks. An attempt that is not over when ctx ends is given up: half a body has no effect. A

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -84,7 +85,7 @@ func TestOpenAndHead(t *testing.T) {
 	}
 }
 
-func TestColdErrors(t *testing.T) {
+func TestPlainErrors(t *testing.T) {
 	t.Parallel()
 	s3, store := start(t, objectstoretest.Config{}, nil)
 	s3.Put("b", "k", "x")
@@ -146,21 +147,77 @@ func TestColdErrors(t *testing.T) {
 	}
 }
 
-func TestColdPathRetries(t *testing.T) {
+// TestPlainCallsRetry has every call meet with what Do repeats: refusals for a while, answers that do not come or are cut
+// short.
+func TestPlainCallsRetry(t *testing.T) {
 	t.Parallel()
 	s3, store := start(t, objectstoretest.Config{}, nil)
-	for _, a := range []objectstoretest.Action{objectstoretest.SlowDown(), objectstoretest.Status(500, "InternalError"), objectstoretest.ResetBefore(), objectstoretest.ResetAfter()} {
-		s3.Fault(objectstoretest.Match{Op: "PutObject", Times: 1}, a)
+	access, err := objectstore.NewAccess(store, nil)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if _, err := store.Put(t.Context(), objectstore.PutInput{Bucket: "b", Key: "k", Body: strings.NewReader("text"), Size: 4}); err != nil {
-		t.Errorf("put: %v", err)
+	limited := access.Limited(objectstore.NewLimiter(objectstore.Limits{MaxConcurrency: 1}))
+	ctx := t.Context()
+	check := func(op string, call func() error) {
+		t.Helper()
+		for name, actions := range map[string][]objectstoretest.Action{
+			"refused":   {objectstoretest.SlowDown(), objectstoretest.Status(429, "TooManyRequests"), objectstoretest.Status(500, "InternalError")},
+			"reset":     {objectstoretest.ResetBefore(), objectstoretest.ResetAfter()},
+			"cut short": {objectstoretest.CutBody(60), objectstoretest.CutBody(0), objectstoretest.Answer(200, "<VersioningConfigurat"), objectstoretest.Answer(200, "")},
+		} {
+			if name == "cut short" && op != "GetBucketVersioning" {
+				continue // there is nothing in their answers
+			}
+			before := s3.Count(op)
+			for _, a := range actions {
+				s3.Fault(objectstoretest.Match{Op: op, Times: 1}, a)
+			}
+			if err := call(); err != nil {
+				t.Errorf("%s, %s: %v", op, name, err)
+			}
+			if n := s3.Count(op) - before; n != len(actions)+1 {
+				t.Errorf("%s, %s: %d attempts, want %d", op, name, n, len(actions)+1)
+			}
+		}
 	}
+	check("PutObject", func() error {
+		_, err := store.Put(ctx, objectstore.PutInput{Bucket: "b", Key: "k", Body: strings.NewReader("text"), Size: 4})
+		return err
+	})
 	if o, _ := s3.Object("b", "k"); string(o.Body) != "text" {
 		t.Errorf("stored %q", o.Body)
 	}
+	s3.SetVersioning("b", "Suspended")
+	for _, c := range []interface {
+		Head(ctx context.Context, o objectstore.Object) (objectstore.Info, error)
+		Versioning(ctx context.Context, bucket string) (string, error)
+	}{store, limited} {
+		check("HeadObject", func() error {
+			info, err := c.Head(ctx, objectstore.Object{Bucket: "b", Key: "k"})
+			if err == nil && info.Size != 4 {
+				err = fmt.Errorf("size %d", info.Size)
+			}
+			return err
+		})
+		check("GetBucketVersioning", func() error {
+			status, err := c.Versioning(ctx, "b")
+			if err == nil && status != "Suspended" {
+				err = fmt.Errorf("status %q", status)
+			}
+			return err
+		})
+	}
+	check("DeleteObject", func() error { return store.Delete(ctx, "b", "k") })
+
+	s3.Put("b", "k", "text")
 	s3.Fault(objectstoretest.Match{Op: "GetObject"}, objectstoretest.SlowDown())
-	if _, _, err := store.Open(t.Context(), objectstore.Object{Bucket: "b", Key: "k"}, 0, -1); err == nil || s3.Count("GetObject") != 5 {
+	if _, _, err := store.Open(ctx, objectstore.Object{Bucket: "b", Key: "k"}, 0, -1); err == nil || s3.Count("GetObject") != 5 {
 		t.Errorf("%v after %d attempts, want 5", err, s3.Count("GetObject"))
+	}
+	s3.Fault(objectstoretest.Match{Op: "GetBucketVersioning"}, objectstoretest.Answer(200, "<html></html>"))
+	_, err = store.Versioning(ctx, "b")
+	if e, ok := errors.AsType[*objectstore.Error](err); !ok || e.Status != 500 || e.Attempts != 5 {
+		t.Errorf("nonsense: %v", err)
 	}
 }
 
