@@ -120,7 +120,7 @@ func (d *desk) check(ctx context.Context, l *place.List, o check.Options) (*chec
 	m := newMeter(d.w.stderr, d.w.getenv)
 	defer m.clear()
 	if m.width != nil {
-		o.Progress = func(rows int64) { m.show(sample{label: "validate: " + short(rows) + " rows"}) }
+		o.Progress = func(rows, total int64) { m.show(sample{label: "validate", unit: "rows", done: rows, total: total}) }
 	}
 	return check.Run(ctx, src, o)
 }

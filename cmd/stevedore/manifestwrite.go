@@ -147,8 +147,12 @@ func (d *desk) report(m *made) error {
 		return nil
 	}
 	fmt.Fprintf(to, "written   %s, %s\nETag      %s\n", m.written.Place, iec(m.Bytes), m.ETag)
-	if m.Manifest == nil {
-		fmt.Fprintln(to, "no job takes it as it is: see stevedore manifest convert --help")
+	switch {
+	case m.format == place.Parquet:
+		fmt.Fprintln(to, "no job takes it: for one, convert it to csv or inventory")
+		return nil
+	case m.Manifest == nil:
+		fmt.Fprintln(to, "for a job, write it to the bucket where it is to be read: --out s3://bucket/prefix")
 		return nil
 	}
 	text, err := json.Marshal(m.Manifest)

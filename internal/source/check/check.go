@@ -29,8 +29,8 @@ type Options struct {
 	Dupes  bool   // look for rows that are there more than once
 	Sample int    // look at so many objects, with Head
 	Head   func(ctx context.Context, o objectstore.Object) (objectstore.Info, error)
-	// Progress is told of the rows read, now and then, by one goroutine; nil: nobody.
-	Progress func(rows int64)
+	// Progress is told now and then, by one goroutine, of the rows read and of about how many there are; nil: nobody.
+	Progress func(rows, total int64)
 }
 
 // Report is what was found.
@@ -145,9 +145,6 @@ type where struct {
 // row looks at a sound row.
 func (c *checker) row(row *manifest.Row, at func() where) error {
 	c.report.Rows++
-	if c.options.Progress != nil && c.report.Rows%progress == 0 {
-		c.options.Progress(c.report.Rows)
-	}
 	if c.lastN == nil || string(row.Bucket) != c.last {
 		c.bucket(string(row.Bucket))
 	}
@@ -356,13 +353,26 @@ func (w *walker) read() error {
 	defer rows.Close()
 	at := func() where { return where{w.file, w.before + rows.Position().Line - 1} }
 	var row manifest.Row
-	for rows.Next(&row) {
+	for n := 1; rows.Next(&row); n++ {
 		if err := w.row(&row, at); err != nil {
 			return err
+		}
+		if n%progress == 0 && w.options.Progress != nil && w.notes != nil {
+			w.options.Progress(w.report.Rows, w.estimate())
 		}
 	}
 	if w.notes != nil {
 		w.notes.Add(rows.Notes())
 	}
 	return rows.Err()
+}
+
+// estimate returns about how many rows the list has.
+func (w *walker) estimate() int64 {
+	var all int64 // bytes
+	for _, f := range w.src.Files {
+		all += f.Size
+	}
+	count := float64(w.rows.Estimate()) * float64(all) / float64(max(1, w.src.Files[w.file].Size))
+	return max(int64(count), w.report.Rows)
 }
