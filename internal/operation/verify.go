@@ -260,7 +260,14 @@ func retentionIs(r *job.Retention) effect {
 			Mode            string
 			RetainUntilDate time.Time
 		}
-		if err := lockDocument(ctx, c, t, "retention", &got); err != nil {
+		err := lockDocument(ctx, c, t, "retention", &got)
+		if _, nonsense := errors.AsType[*missing](err); nonsense { // there is a store that gives the object itself
+			var head objectstore.Head
+			head, err = objectstore.HeadFull(ctx, c, sourceOf(t))
+			got.Mode = head.Get("x-amz-object-lock-mode")
+			got.RetainUntilDate, _ = time.Parse(time.RFC3339, head.Get("x-amz-object-lock-retain-until-date"))
+		}
+		if err != nil {
 			return err
 		}
 		if got.Mode != string(r.Mode) {

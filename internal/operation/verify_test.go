@@ -171,6 +171,28 @@ func TestVerifyDocuments(t *testing.T) {
 			t.Errorf("%s: failed %v, want there %t", c.name, got, c.there)
 		}
 	}
+
+	// Where retention cannot be read by itself, HEAD tells of it.
+	mode := objectstore.Header{Name: "x-amz-object-lock-mode", Value: "GOVERNANCE"}
+	date := objectstore.Header{Name: "x-amz-object-lock-retain-until-date", Value: "2030-01-02T03:04:05.000Z"}
+	later := objectstore.Header{Name: date.Name, Value: "2031-01-02T03:04:05Z"}
+	for _, c := range []struct {
+		name   string
+		op     job.Operation
+		header []objectstore.Header
+		there  bool
+	}{
+		{"retention of HEAD", retain, []objectstore.Header{mode, date}, true},
+		{"other date of HEAD", retain, []objectstore.Header{mode, later}, false},
+		{"no date of HEAD", retain, []objectstore.Header{mode}, false},
+		{"no retention of HEAD", retain, nil, false},
+		{"released by HEAD", release, nil, true},
+		{"not released by HEAD", release, []objectstore.Header{mode, date}, false},
+	} {
+		if got := verifiedTasks(t, saying{status: 200, body: "the bytes of the object", header: c.header}, c.op, job.VerifyAll, 1); (len(got) == 0) != c.there {
+			t.Errorf("%s: failed %v, want there %t", c.name, got, c.there)
+		}
+	}
 }
 
 // TestVerifyCopy keeps which headers of a copy count as the effect.
