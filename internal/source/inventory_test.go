@@ -186,6 +186,54 @@ func TestEnterInTheMiddle(t *testing.T) {
 	}
 }
 
+// Whoever goes on in the middle of a file compares the whole of it with its MD5, although the index knows where to enter.
+func TestEnterAfterACrash(t *testing.T) {
+	t.Parallel()
+	for name, good := range map[string]bool{"good": true, "bad": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := store{}
+			inv, want := s.generated(t, 110_000)
+			if !good {
+				inv.Files[0].MD5 = sum([]byte("another file"))
+			}
+			spec := s.inventory(t, inv)
+			spec.Index = gunzip.NewIndex(0)
+			src := locate(t, s, spec)
+			rows, err := src.Open(t.Context(), 0, "", manifest.Position{}, manifest.Position{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var row manifest.Row
+			for range 100_000 { // and then the process dies
+				if !rows.Next(&row) {
+					t.Fatal(rows.Err())
+				}
+			}
+			from, pin := rows.Position(), rows.ETag()
+			if err := rows.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if spec.Index.Size() == 0 {
+				t.Fatal("the index knows no place to enter at")
+			}
+			if rows, err = src.Open(t.Context(), 0, pin, from, manifest.Position{}); err != nil {
+				t.Fatal(err)
+			}
+			got, err := keys(t, rows)
+			if diff := cmp.Diff(want[100_000:], got); diff != "" {
+				t.Errorf("keys differ (-want +got):\n%s", diff)
+			}
+			switch failed, ok := errors.AsType[*job.FailedError](err); {
+			case good && err != nil:
+				t.Error(err)
+			case !good && (!ok || !strings.Contains(failed.Reason.FailureReason, "its MD5 is")):
+				t.Errorf("got %v, want that the MD5 is another one", err)
+			}
+		})
+	}
+}
+
 // counting counts the bytes that were asked for.
 type counting struct {
 	store

@@ -31,9 +31,10 @@ func (s *Source) Splittable(file int) bool { return s.Files[file].Kind == Text }
 // behind it; a zero end means that of the file. Both must be positions where a row starts. pin is
 // the ETag that the file had when it was opened first; empty the first time.
 //
-// A file that is read from its beginning to its end is compared with the MD5 that the inventory gives:
-// if it differs, [Rows.Err] says so behind the last row. Errors are those of [Failure]. ctx bounds the
-// reading too.
+// A file that is read to its end is compared with the MD5 that the inventory gives, and for that read from its
+// first byte, wherever its rows are asked for: whoever began with it may have died before its end. If the MD5
+// differs, [Rows.Err] says so behind the last row. Only of a columnar file that is entered in the middle, pin
+// tells that it was compared before. Errors are those of [Failure]. ctx bounds the reading too.
 func (s *Source) Open(ctx context.Context, file int, pin string, from, end manifest.Position) (*Rows, error) {
 	f := s.Files[file]
 	if pin != "" {
@@ -86,7 +87,7 @@ func (s *Source) openText(ctx context.Context, r *Rows, end int64) error {
 	switch {
 	case r.file.Kind == Text:
 		body.at, body.length = from, end-from
-	case r.file.Kind == Gzip && from > 0 && r.etag != "":
+	case r.file.Kind == Gzip && from > 0 && r.etag != "" && (end != math.MaxInt64 || r.file.MD5 == ""):
 		point, _ = s.index.Nearest(indexKey(r.file.Object), from)
 		body.at = point.In
 	}
