@@ -204,7 +204,7 @@ func (r *run) finish(ctx context.Context) (Result, error) {
 	}
 	text, err := inventory.Encode()
 	if err != nil {
-		return Result{}, fmt.Errorf("generate manifest: %w", err)
+		return Result{}, Failed(err)
 	}
 	if _, err := r.put(ctx, checksumName, []byte(md5Hex(text)), "text/plain"); err != nil {
 		return Result{}, err

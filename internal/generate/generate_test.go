@@ -142,7 +142,7 @@ func TestGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	saved, pages := d.last(), b.pages
-	if saved.Rows < 15_000 || saved.Rows > 25_000 {
+	if saved.Rows < 5_000 || saved.Rows > 25_000 { // files of 1,000 rows, and short ones at the ends of ranges
 		t.Errorf("%d rows were saved", saved.Rows)
 	}
 	res, err := Run(t.Context(), j, saved)

@@ -12,8 +12,12 @@ import (
 	"time"
 )
 
-// maxInventory bounds a manifest.json, in bytes: several hundred thousand files.
-const maxInventory = 64 << 20
+// maxInventory and maxFiles bound a manifest.json, in bytes, and the files that it names, all of which are held in
+// memory. 64 MiB are some 300,000 files as they are named in practice.
+const (
+	maxInventory = 64 << 20
+	maxFiles     = 500_000
+)
 
 // Inventory is the manifest.json of an S3 Inventory report, which names the data files that hold the rows
 // (manifests.md section 3).
@@ -51,7 +55,7 @@ func NewInventory(source, destination string, created time.Time, c Columns) *Inv
 	}
 }
 
-// Encode returns the text of the manifest.json.
+// Encode returns the text of the manifest.json. It fails if that would be too large for [ReadInventory].
 func (inv *Inventory) Encode() ([]byte, error) {
 	written := *inv
 	if written.Files == nil {
@@ -63,6 +67,9 @@ func (inv *Inventory) Encode() ([]byte, error) {
 	e.SetIndent("", "  ")
 	if err := e.Encode(written); err != nil {
 		return nil, fmt.Errorf("write inventory: %w", err)
+	}
+	if text.Len() > maxInventory || len(inv.Files) > maxFiles {
+		return nil, fmt.Errorf("write inventory: %d files in %d bytes of manifest.json, at most %d in %d can be read", len(inv.Files), text.Len(), maxFiles, maxInventory)
 	}
 	return text.Bytes(), nil
 }
@@ -185,6 +192,9 @@ func decodeFiles(d *json.Decoder) ([]DataFile, error) {
 		return nil, fmt.Errorf("files: %w", err)
 	}
 	for d.More() {
+		if len(files) == maxFiles {
+			return nil, newError(textContent, 0, fmt.Sprintf("manifest.json names more than %d files", maxFiles))
+		}
 		var f DataFile
 		if err := d.Decode(&f); err != nil {
 			return nil, fmt.Errorf("file %d: %w", len(files)+1, err)

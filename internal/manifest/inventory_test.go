@@ -3,6 +3,7 @@ package manifest_test
 import (
 	"bytes"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,24 +44,32 @@ func TestReadInventory(t *testing.T) {
 	if _, err := manifest.ReadInventory(iotest.ErrReader(broken)); !errors.Is(err, broken) {
 		t.Errorf("reading from a broken store: %v", err)
 	}
-	_, err = manifest.ReadInventory(&endless{})
-	if bad, ok := errors.AsType[*manifest.Error](err); !ok || !strings.Contains(bad.Reason, "longer than") {
-		t.Errorf("reading without end: %v", err)
+	for _, c := range []struct{ begin, on, want string }{
+		{`{"x": "`, "xxxxxxxxxxxx", "longer than 67108864 bytes"},
+		{`{"files": [{"key": "a"}`, `,{"key":"a"}`, "names more than 500000 files"},
+	} {
+		_, err = manifest.ReadInventory(io.MultiReader(strings.NewReader(c.begin), &endless{text: c.on}))
+		if bad, ok := errors.AsType[*manifest.Error](err); !ok || !strings.Contains(bad.Reason, c.want) {
+			t.Errorf("reading without end: %v, want: %s", err, c.want)
+		}
+	}
+	if _, err := (&manifest.Inventory{Files: make([]manifest.DataFile, 500_001)}).Encode(); err == nil {
+		t.Error("wrote an inventory that nobody can read")
 	}
 }
 
-// endless is an inventory of ever more files.
-type endless struct{ begun bool }
+// endless is the same text again and again.
+type endless struct {
+	text string
+	at   int
+}
 
-func (e *endless) Read(p []byte) (int, error) {
-	if !e.begun {
-		e.begun = true
-		return copy(p, `{"x": "`), nil
+func (e *endless) Read(p []byte) (n int, err error) {
+	for n < len(p) {
+		part := copy(p[n:], e.text[e.at:])
+		n, e.at = n+part, (e.at+part)%len(e.text)
 	}
-	for i := range p {
-		p[i] = 'x'
-	}
-	return len(p), nil
+	return n, nil
 }
 
 func readInventory(tb testing.TB, text string) *manifest.Inventory {
