@@ -110,6 +110,7 @@ func (c *jobCommands) tryOut(ctx context.Context, access *objectstore.Access, at
 		return nil, err
 	}
 	m := newMeter(c.w.stderr, c.w.getenv)
+	m.plain = func(s sample, _ pace) string { return fmt.Sprintf("%s: %s %s", s.label, thousands(s.done), s.unit) }
 	defer m.clear()
 	list, err := listOf(ctx, access, spec, m)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync/atomic"
@@ -90,7 +91,7 @@ func (p *picks) estimate(ctx context.Context, src *source.Source, r *rehearsal, 
 		return nil, err
 	}
 	mean := float64(total.Load()) / float64(max(len(p.picks), 1))
-	return &sizeEstimate{Sampled: len(p.picks), Missing: int(missing.Load()), Bytes: int64(mean * float64(tasks))}, nil
+	return &sizeEstimate{Sampled: len(p.picks), Missing: int(missing.Load()), Bytes: int64(math.Round(mean * float64(tasks)))}, nil
 }
 
 // eachPick calls do for rows of one chunk, in their order.

@@ -300,8 +300,7 @@ func (c *jobCommands) createRetry(ctx context.Context, api *client, plan *retryP
 	outcome := fmt.Sprintf("created for %s of %s failed tasks of %s", thousands(plan.Tasks), thousands(plan.FailedTasks), shortID(plan.Parent))
 	if slices.ContainsFunc(before.Jobs, func(j controlapi.ListedJob) bool { return j.JobId == out.JobId }) {
 		outcome = fmt.Sprintf("is the retry of %s that was made before", shortID(plan.Parent))
-		fmt.Fprintf(c.w.stderr, "note: there is one retry of the same failures; --again makes another, %s one of its failures\n",
-			try(c.w, "job retry "+shortID(out.JobId)))
+		fmt.Fprintf(c.w.stderr, "note: the same failures make one job only; for another: %s\n", try(c.w, "job retry "+shortID(plan.Parent)+" --again"))
 	}
 	if !o.follow {
 		return c.print(out, out.JobId, outcome)

@@ -258,3 +258,27 @@ func TestJobRetryVersions(t *testing.T) {
 		t.Errorf("the retry did %q, want the same two rows to fail", again)
 	}
 }
+
+// TestJobRetryOfStopped: what never ran is said not to be covered.
+func TestJobRetryOfStopped(t *testing.T) {
+	t.Parallel()
+	d := startDev(t, 0)
+	d.buckets(t, "manifests", "reports")
+	c, sdk := ourClient{d}, control(d.host())
+	const rows = 50_000 // of which more than half of the first thousand fail, and so does the job
+	body := []byte(strings.Repeat("nowhere,x\n", rows))
+	etag := d.put(t, "manifests", "manifest.csv", body)
+	id := c.create(t, jobJSON(strings.Trim(etag, `"`), `, "ConfirmationRequired": false`))
+	c.run(t, 5, "", "watch", id, "--exit-status", "--progress", "none")
+	p := describe(t, sdk, id).ProgressSummary
+	ran := *p.NumberOfTasksFailed
+	if ran == rows {
+		t.Fatal("all tasks ran")
+	}
+	var plan struct{ FailedTasks, NotRun, Tasks int64 }
+	e := c.run(t, 0, "", "retry", id, "--dry-run", "-o", "json")
+	if err := json.Unmarshal([]byte(e.stdout), &plan); err != nil || plan.Tasks != ran || plan.FailedTasks != ran || plan.NotRun != rows-ran {
+		t.Errorf("got %+v, %v, want %d tasks of which %d ran", plan, err, rows, ran)
+	}
+	contains(t, "dry run", e.stderr, "of 50,000 tasks never ran, as job "+id[:8]+" was Failed; they are not covered")
+}
