@@ -55,6 +55,7 @@ func (p *picks) estimate(ctx context.Context, src *source.Source, r *rehearsal, 
 	slices.SortFunc(p.picks, func(a, b pick) int {
 		return cmp.Or(cmp.Compare(a.chunk.First, b.chunk.First), cmp.Compare(a.row, b.row))
 	})
+	p.picks = slices.Compact(p.picks) // there may be fewer rows than picks
 	var total, missing atomic.Int64
 	g, heads := errgroup.WithContext(ctx)
 	g.SetLimit(sideBySide)
