@@ -284,13 +284,15 @@ type walker struct {
 	bad    func(Problem) bool
 	rows   *source.Rows
 	before int64 // lines before those that rows counts
+
+	line  int64 // of the last problem
+	from  int64 // where rows begin, if there was one
+	again int64 // empty lines that were passed since then
 }
 
 // walk reads the file up to its end, a bad row that cannot be passed over, or an error.
 func (w *walker) walk(ctx context.Context) (err error) {
 	w.rows, err = w.src.Open(ctx, w.file, "", manifest.Position{}, manifest.Position{})
-	var lastLine, lastFrom int64
-	again := 0
 	for {
 		if err == nil {
 			err = w.read()
@@ -304,40 +306,54 @@ func (w *walker) walk(ctx context.Context) (err error) {
 			e = e.Move(w.before)
 			p.Line, p.Text = e.Line, e.Reason
 		}
-		at := manifest.Position{}
-		if p.Line > 0 {
-			at = w.rows.Position()
-		}
-		from := at.Offset + 1
-		switch {
-		case p.Line > 0 && from <= lastFrom: // still in a line that is too long, which was told of
+		if p.Line == 0 {
 			w.unread()
-			return nil
-		case p.Line > 0 && p.Line == lastLine:
-			again++ // there was an empty line before it
-		case !w.bad(p):
-			return errEnough
-		default:
-			lastLine, again = p.Line, 0
-		}
-		f := w.src.Files[w.file]
-		switch {
-		case p.Line == 0, again > patience, w.options.Binary, f.Kind == source.Gzip, f.Kind == source.Zstd:
-			w.unread()
-			return nil
-		case f.Kind == source.Text && from >= f.Size:
+			if !w.bad(p) {
+				return errEnough
+			}
 			return nil
 		}
-		lastFrom = from
-		if f.Kind == source.Text {
-			// A piece begins with the first line that starts in it: the one behind the byte at the place where
-			// reading has stopped.
-			w.before += at.Line
-			w.rows, err = w.src.Piece(ctx, w.file, from, f.Size)
-		} else {
-			w.rows, err = w.src.Open(ctx, w.file, "", manifest.Position{Offset: from, Line: at.Line + 1}, manifest.Position{})
+		var more bool
+		if more, err = w.pass(ctx, p); err == nil && !more {
+			return nil
+		}
+		if errors.Is(err, errEnough) {
+			return err
 		}
 	}
+}
+
+// pass goes on behind a bad row. It returns false where there is nothing more to read, or no way.
+func (w *walker) pass(ctx context.Context, p Problem) (more bool, err error) {
+	f, at := w.src.Files[w.file], w.rows.Position()
+	from := at.Offset + 1
+	switch {
+	case from <= w.from: // still in a line that is too long, which was told of
+		w.unread()
+		return false, nil
+	case p.Line == w.line:
+		w.again++ // there was an empty line before it
+	case !w.bad(p):
+		return false, errEnough
+	default:
+		w.line, w.again = p.Line, 0
+	}
+	w.from = from
+	switch {
+	case w.again > patience, w.options.Binary, f.Kind == source.Gzip, f.Kind == source.Zstd:
+		w.unread()
+		return false, nil
+	case f.Kind != source.Text:
+		w.rows, err = w.src.Open(ctx, w.file, "", manifest.Position{Offset: from, Line: at.Line + 1}, manifest.Position{})
+	case from >= f.Size:
+		return false, nil
+	default:
+		// A piece begins with the first line that starts in it: the one behind the byte at the place where reading
+		// has stopped.
+		w.before += at.Line
+		w.rows, err = w.src.Piece(ctx, w.file, from, f.Size)
+	}
+	return true, err
 }
 
 // unread notes that the rest of the file is not known.

@@ -12,7 +12,7 @@ import (
 	"stevedore/internal/objectstore"
 )
 
-// looks is how many objects are looked at at once.
+// looks is how many objects are asked for at once.
 const looks = 16
 
 // look asks for the objects of the sample, and warns of those that cannot be had.

@@ -112,11 +112,15 @@ func (l *List) head(ctx context.Context) ([]byte, error) {
 	return head, nil
 }
 
+// magics is how many bytes tell a columnar file from others.
+const magics = 512
+
 // formatOf returns the columnar format of a file that begins like that, or "".
 func formatOf(head []byte) string {
+	head = head[:min(len(head), magics)]
 	for magic, format := range map[string]string{"PAR1": manifest.FormatParquet, "ORC": manifest.FormatORC} {
-		// A bucket may begin like that, too, but its name goes on with letters, or ends at a comma.
-		if rest, ok := bytes.CutPrefix(head, []byte(magic)); ok && len(rest) > 0 && (rest[0] < ' ' || rest[0] >= 0x7f) {
+		// A bucket may begin like that, too, but no list of text has such characters.
+		if bytes.HasPrefix(head, []byte(magic)) && bytes.ContainsFunc(head, func(r rune) bool { return r < '\t' }) {
 			return format
 		}
 	}

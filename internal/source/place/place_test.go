@@ -368,6 +368,19 @@ func TestSpool(t *testing.T) {
 	}
 	check("src,a\nsrc,b\n", 100, "src,a\nsrc,b\n")
 	check("src,a\nsrc,b\n", 6, "src,a\n")
-	check("PAR1\x15and so on", 6, "PAR1\x15and so on")
+	check("PAR1\x15\x04and so on", 6, "PAR1\x15\x04and so on")
+	check("ORC-\x00and so on", 6, "ORC-\x00and so on")
+	check("ORCA,b\nORCA,c\n", 7, "ORCA,b\n")
 	check("", 6, "")
+}
+
+// TestORC reads one ORC file by itself.
+func TestORC(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"golden-none.orc", "golden-zlib.orc"} {
+		p := Place{File: filepath.Join("..", "..", "manifest", "orc", "testdata", name)}
+		if rows, layout := read(t.Context(), t, nil, p); len(rows) != 300 || !layout.HasVersionID() {
+			t.Errorf("%s: got %d rows, version ids %t", name, len(rows), layout.HasVersionID())
+		}
+	}
 }

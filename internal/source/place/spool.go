@@ -11,9 +11,8 @@ import (
 // Spool keeps what r yields in a temporary file, so that it can be read as often and wherever one likes: limit bytes of
 // what is read from its beginning on, and all of a columnar file. Call done when it is not needed any more.
 func Spool(r io.Reader, limit int64) (p Place, done func(), err error) {
-	const magic = 5
 	in := bufio.NewReader(r)
-	if head, _ := in.Peek(magic); formatOf(head) != "" { // reading tells of the error
+	if head, _ := in.Peek(magics); formatOf(head) != "" { // reading tells of the error
 		limit = math.MaxInt64
 	}
 	file, err := os.CreateTemp("", "stevedore-*")

@@ -79,6 +79,7 @@ func (s Streams) NewWriter(ctx context.Context, p Place, format Format, columns 
 			names = append(names, "size")
 		}
 		w.rec, err = parquet.NewWriter(w.file, names)
+	default: // the lines are written as they are
 	}
 	return w, err
 }
@@ -117,7 +118,13 @@ func (w *Writer) Write(row *manifest.Row) error {
 			cells = append(cells, size)
 		}
 		return w.rec.Write(cells)
+	default:
+		return w.writeLine(row)
 	}
+}
+
+// writeLine writes a row of CSV.
+func (w *Writer) writeLine(row *manifest.Row) error {
 	w.line = AppendRow(w.line, row, w.columns.VersionID)
 	const enough = 64 << 10
 	if len(w.line) < enough {
