@@ -156,7 +156,7 @@ func infoOf(op string, o objectstore.Object, stat fs.FileInfo) (objectstore.Info
 func spoolError(op string, o objectstore.Object, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return &objectstore.Error{
-			Op: op, Bucket: o.Bucket, Key: o.Key, Status: http.StatusNotFound, Code: "NoSuchKey", Message: "the file is not in the spool", Err: err,
+			Op: op, Bucket: o.Bucket, Key: o.Key, Status: http.StatusNotFound, Code: "NoSuchKey", Message: "the generated manifest is gone from the data directory of the server", Err: err,
 		}
 	}
 	return fmt.Errorf("read from spool: %w", err)
