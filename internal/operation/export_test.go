@@ -17,3 +17,6 @@ func Sum(a job.ChecksumAlgorithm, r io.Reader, size int64, ahead bool) ([]byte, 
 	}
 	return w.hash.Sum(nil), nil
 }
+
+// Len is how much is remembered.
+func (m *Memory) Len() int { return len(m.known) }

@@ -70,6 +70,8 @@ type Env struct {
 	// Replication is for buckets whose store keeps no replication configuration, by
 	// the name of the source bucket.
 	Replication map[string]ReplicationConfig
+	// Memory is what other jobs have found out about the stores. Nil: nothing.
+	Memory *Recollection
 	// PartSize is how many bytes of an object that goes in parts make a part, unless
 	// it would have more than 10,000. Zero: what is best. Tests make it small.
 	PartSize int64

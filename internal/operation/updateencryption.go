@@ -53,7 +53,7 @@ func (o *updateEncryption) headers(key string) []objectstore.Header {
 
 // Do implements Operation.
 func (o *updateEncryption) Do(ctx context.Context, t *Task, s *Scratch, out *job.Outcome) error {
-	how, err := o.buckets.get(ctx, t.Bucket, func(ctx context.Context) (*encrypting, error) { return o.ask(ctx, t.Bucket) })
+	how, err := o.buckets.get(ctx, t.Bucket, func(ctx context.Context) (*encrypting, error) { return o.find(ctx, t.Bucket) })
 	switch {
 	case err != nil:
 		x := transfer{}
@@ -71,6 +71,19 @@ func (o *updateEncryption) Do(ctx context.Context, t *Task, s *Scratch, out *job
 	}
 	*out = outcomeOfError(unable(t.Bucket))
 	return nil
+}
+
+// find returns what can be done in a bucket: what another job has found out just
+// now, or else what a probe shows.
+func (o *updateEncryption) find(ctx context.Context, bucket string) (*encrypting, error) {
+	if how := o.env.Memory.encryption(bucket, o.key, o.bucketKey); how != nil {
+		return how, nil
+	}
+	how, err := o.ask(ctx, bucket)
+	if err == nil {
+		o.env.Memory.keep(bucket, o.key, o.bucketKey, how)
+	}
+	return how, err
 }
 
 // copy copies the object onto itself, with the key of that name.

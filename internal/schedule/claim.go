@@ -113,7 +113,7 @@ func (s *Scheduler) prepare(ctx context.Context, w *work) error {
 	}
 	op, err := operation.New(j.Spec.Operation, operation.Env{
 		Client: client, Objects: limited, Functions: s.config.Functions, Job: &j, Soft: w.soft,
-		Replication: s.replication(&j), Credentials: store.Credentials(),
+		Replication: s.replication(&j), Credentials: store.Credentials(), Memory: s.memory.Of(store),
 	})
 	if err != nil {
 		return unsupported(err)

@@ -107,7 +107,8 @@ type Scheduler struct {
 	node   *jobstore.Node
 	stores Stores
 	runner *run.Runner
-	index  *gunzip.Index // where the files of all manifests can be entered
+	index  *gunzip.Index    // where the files of all manifests can be entered
+	memory operation.Memory // what jobs have found out about stores
 	logger *slog.Logger
 
 	// Written by Run only.
