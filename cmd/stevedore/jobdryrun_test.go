@@ -14,8 +14,13 @@ import (
 func TestDryRunUsage(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{
-		{"--sample", "1"}, {"--head-sample", "1"}, {"--dry-run", "--sample", "-1"}, {"--dry-run", "--head-sample", "100001"},
-		{"--dry-run"}, {"--dry-run", "-o", "yaml", "--cli-input-json", "-"}, {"--dry-run", "-o", "name", "--cli-input-json", "-"},
+		{"--sample", "1"},
+		{"--head-sample", "1"},
+		{"--dry-run", "--sample", "-1"},
+		{"--dry-run", "--head-sample", "100001"},
+		{"--dry-run"},
+		{"--dry-run", "-o", "yaml", "--cli-input-json", "-"},
+		{"--dry-run", "-o", "name", "--cli-input-json", "-"},
 	} {
 		if got := invoke(t.Context(), exampleText(t, "tag"), nil, append([]string{"job", "create"}, args...)...); got.code != exitUsage {
 			t.Errorf("%q: got %+v, want exit code %d", args, got, exitUsage)

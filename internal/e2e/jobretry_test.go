@@ -186,6 +186,10 @@ func TestJobRetry(t *testing.T) {
 		t.Errorf("succeeded: got %q, want %q", got, want)
 	}
 
+	c.run(t, 0, "", "tag", "set", id, "later=yes")
+	contains(t, "other request", c.run(t, 7, "", "retry", id).stderr, "there is a retry of it already", "--again")
+	c.run(t, 0, "", "tag", "unset", id, "later")
+
 	// A part of it: the rows are put together beside the report.
 	e = c.run(t, 0, "", "retry", id, "--codes", "NoSuchKey,NoSuchKey", "-o", "name")
 	part := strings.TrimPrefix(strings.TrimSpace(e.stdout), "job/")
