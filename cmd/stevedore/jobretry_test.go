@@ -1,16 +1,21 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"stevedore/internal/controlapi"
 	"stevedore/internal/job"
+	"stevedore/internal/manifest"
 	"stevedore/internal/objectstore"
 	"stevedore/internal/objectstore/objectstoretest"
+	"stevedore/internal/report"
 )
 
 // retryParent is a job that has ended with failures.
@@ -245,4 +250,41 @@ func TestRetryDescription(t *testing.T) {
 	check("Retry of 11111111: nightly", "Retry of 00e123a4: nightly")
 	check("Retry of 11111111", "Retry of 00e123a4")
 	check(strings.Repeat("é", 256), "Retry of 00e123a4: "+strings.Repeat("é", 237))
+}
+
+// TestFailedRowsParse: whatever row a manifest may have, that of its failed task in
+// the report is a row for the same object.
+func TestFailedRowsParse(t *testing.T) {
+	t.Parallel()
+	layout := func(fields ...job.Field) manifest.Layout {
+		l, err := manifest.NewLayout(fields)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	given := layout(job.FieldBucket, job.FieldKey, job.FieldVersionID)
+	reported := layout(job.FieldBucket, job.FieldKey, job.FieldVersionID, job.FieldIgnore, job.FieldIgnore, job.FieldIgnore, job.FieldIgnore)
+	rapid.Check(t, func(t *rapid.T) {
+		cell := func(text string) string { return `"` + strings.ReplaceAll(text, `"`, `""`) + `"` }
+		text := rapid.OneOf(rapid.StringMatching(`[a-c,"%+ /\\é;=']{1,12}`), rapid.String())
+		key := text.Draw(t, "key")
+		if rapid.Bool().Draw(t, "encoded") {
+			key = manifest.EncodeKey(key)
+		}
+		line := cell(rapid.SampledFrom([]string{"b", "photos.2024"}).Draw(t, "bucket")) + "," + cell(key) + "," + cell(text.Draw(t, "version")) + "\n"
+		var want, got manifest.Row
+		rows := manifest.NewCSV(strings.NewReader(line), given, manifest.Position{})
+		if !rows.Next(&want) {
+			t.Skip() // no row of a manifest
+		}
+		out := job.Outcome{Failed: true, HTTPStatus: 503, Code: "SlowDown", Message: rapid.StringMatching(`[ -~é🚢]{0,40}`).Draw(t, "message")}
+		again := manifest.NewCSV(bytes.NewReader(report.AppendRow(nil, want.Bucket, want.RawKey, want.VersionID, &out)), reported, manifest.Position{})
+		if !again.Next(&got) {
+			t.Fatalf("%q became no row: %v", line, again.Err())
+		}
+		if !bytes.Equal(got.Bucket, want.Bucket) || !bytes.Equal(got.Key, want.Key) || !bytes.Equal(got.VersionID, want.VersionID) {
+			t.Errorf("%q became %q, %q, %q", line, got.Bucket, got.Key, got.VersionID)
+		}
+	})
 }
