@@ -288,7 +288,9 @@ func TestGenerator(t *testing.T) {
 	t.Run("nothing", func(t *testing.T) {
 		// The last one is no younger than itself: the comparison is strict.
 		for _, f := range []*types.JobManifestGeneratorFilter{
-			{KeyNameConstraint: names("Photos/", "", "")}, {CreatedAfter: &last}, {CreatedBefore: &first},
+			{KeyNameConstraint: names("Photos/", "", "")},
+			{CreatedAfter: &last},
+			{CreatedBefore: &first},
 			{ObjectSizeGreaterThanBytes: aws.Int64(size), ObjectSizeLessThanBytes: aws.Int64(size + 1)},
 		} {
 			j := created(t, c, generating("plain", "nothing", true, f))

@@ -222,8 +222,10 @@ func TestLenientManifests(t *testing.T) {
 		{"BOM", "\ufeff" + good, "line 1: the line starts with a byte order mark; save the file as UTF-8 without BOM", "byte order mark skipped", all},
 		{"header", "bucket,key\r\n" + good, "line 1: the row names the columns; remove it", "header row skipped", all},
 		{"space", "demo," + key(0) + "\ndemo,with space.txt\n", `line 2: "with space.txt" has a space that is not encoded; write %20`, "1 key with unencoded spaces", spaced},
-		{"all", string(gzipped(t, "\ufeffBucket,Key\r\ndemo,"+key(0)+"\r\ndemo,with space.txt\r\n")), "line 1: the file is gzip-compressed",
-			"gzip decompressed, byte order mark skipped, header row skipped, 1 key with unencoded spaces", spaced},
+		{
+			"all", string(gzipped(t, "\ufeffBucket,Key\r\ndemo,"+key(0)+"\r\ndemo,with space.txt\r\n")), "line 1: the file is gzip-compressed",
+			"gzip decompressed, byte order mark skipped, header row skipped, 1 key with unencoded spaces", spaced,
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
