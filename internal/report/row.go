@@ -4,13 +4,15 @@ import (
 	"bytes"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"stevedore/internal/job"
 )
 
 // AppendRow appends one task's row of the report to dst. rawKey is the cell of
 // the manifest as it stood there, still URL-encoded; versionID is empty if the
-// row had none. out.Message loses its line breaks: many readers go line by line.
+// row had none. out.Message loses its line breaks, since many readers go line by line,
+// and whatever else no manifest may have, since the failed rows are one.
 //
 // The columns are Bucket, Key, VersionId, TaskStatus, HTTPStatusCode, ErrorCode,
 // ResultMessage, in the order AWS really writes them. Its own ReportSchema has
@@ -28,7 +30,7 @@ func AppendRow(dst, bucket, rawKey, versionID []byte, out *job.Outcome) []byte {
 	dst = append(dst, ',')
 	dst = appendField(dst, out.Code)
 	dst = append(dst, ',')
-	dst = appendField(dst, oneLine(out.Message))
+	dst = appendField(dst, text(out.Message))
 	return append(dst, '\n')
 }
 
@@ -64,9 +66,19 @@ func plain(field []byte) bool {
 		bytes.IndexByte(field, '\r') < 0 && bytes.IndexByte(field, '\n') < 0
 }
 
-func oneLine(s string) string {
-	if !strings.ContainsAny(s, "\r\n") {
+// text makes a message fit for a row: UTF-8 without control characters. Most need nothing.
+func text(s string) string {
+	clean := utf8.ValidString(s)
+	for i := 0; clean && i < len(s); i++ {
+		clean = s[i] >= ' ' && s[i] != 0x7f
+	}
+	if clean {
 		return s
 	}
-	return strings.NewReplacer("\r", " ", "\n", " ").Replace(s)
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
 }

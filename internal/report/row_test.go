@@ -31,6 +31,7 @@ func TestAppendRow(t *testing.T) {
 	check("k", "", bad("plain"), "src,k,,failed,400,InvalidRequest,plain")
 	check("k", "", bad(`a comma, and "quotes".`), `src,k,,failed,400,InvalidRequest,"a comma, and ""quotes""."`)
 	check("k", "", bad("one\r\ntwo\nthree"), "src,k,,failed,400,InvalidRequest,one  two three")
+	check("k", "", bad("zero\x00, tab\t, no UTF-8: \xff"), `src,k,,failed,400,InvalidRequest,"zero , tab , no UTF-8: ?"`)
 	check("k", "", job.Outcome{HTTPStatus: 200, Message: `{"checksum_hex":"6D"}`}, `src,k,,succeeded,200,,"{""checksum_hex"":""6D""}"`)
 	check("line\nbreak", "", good, "src,\"line\nbreak\",,succeeded,200,,Successful")
 }
@@ -54,7 +55,12 @@ func FuzzAppendRow(f *testing.F) {
 		}
 		want := []string{
 			read(bucket), read(key), read(version), word, strconv.Itoa(status), read(code),
-			strings.NewReplacer("\r", " ", "\n", " ").Replace(message),
+			strings.Map(func(r rune) rune {
+				if r < ' ' || r == 0x7f {
+					return ' '
+				}
+				return r
+			}, strings.ToValidUTF8(message, "?")),
 		}
 		if len(got) != 2 || !slices.Equal(got[0], got[1]) {
 			t.Fatalf("%q twice was read as %q", row, got)
