@@ -119,8 +119,11 @@ func (c *jobCommands) writeDescription(j *controlapi.JobDescriptor) error {
 	for _, r := range j.FailureReasons {
 		line("Failure", r.FailureCode+": "+r.FailureReason)
 	}
-	if j.Status == job.Suspended {
+	switch {
+	case j.Status == job.Suspended:
 		line("Next", try(c.w, "job confirm "+shortID(j.JobId)))
+	case failedRows(j) != "":
+		line("Next", try(c.w, "job retry "+shortID(j.JobId))+", for the tasks that failed")
 	}
 	if err := t.Flush(); err != nil {
 		return fmt.Errorf("write: %w", err)

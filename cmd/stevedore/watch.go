@@ -171,6 +171,7 @@ func (c *jobCommands) ended(j *controlapi.JobDescriptor, o watchOptions) error {
 			fmt.Fprintf(c.w.stdout, "  report %s\n", printable(reportText(j)))
 			if rows := failedRows(j); rows != "" {
 				fmt.Fprintf(c.w.stdout, "  failed %s\n", printable(rows))
+				fmt.Fprintf(c.w.stdout, "  next   %s\n", try(c.w, "job retry "+shortID(j.JobId)))
 			}
 		}
 	} else if err := c.print(controlapi.DescribeJobResult{Job: *j}, j.JobId, ""); err != nil {
