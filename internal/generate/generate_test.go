@@ -155,6 +155,24 @@ func TestGoesOn(t *testing.T) {
 	}
 }
 
+// TestFailsNowAndThen comes to an end on a store that never gets through a listing without a failure.
+func TestFailsNowAndThen(t *testing.T) {
+	t.Parallel()
+	for _, workers := range []int{1, 5} {
+		b := newBucket(1, corpus(11, 20_000))
+		b.pageSize, b.faults.busy = 100, 20 // one page in fifty, one HEAD in a thousand
+		f := &job.GeneratorFilter{ObjectReplicationStatuses: []job.ReplicationStatus{"NONE", "COMPLETED", "REPLICA", "FAILED"}}
+		s, d := newShelf(), &diary{tb: t}
+		j := generation(b, s, d, f)
+		j.Workers = workers
+		res, err := runOut(t, j, d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		compareRows(t, rows(t, s, res), model(b, f, false))
+	}
+}
+
 // TestSavesWithoutRows saves how far it got, even where nothing passes the filter.
 func TestSavesWithoutRows(t *testing.T) {
 	t.Parallel()

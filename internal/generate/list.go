@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"stevedore/internal/job"
 	"stevedore/internal/objectstore"
 )
 
@@ -46,8 +47,8 @@ func (r *run) again(ctx context.Context) error {
 }
 
 // spread lists all ranges of the state side by side.
-func (r *run) spread(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
+func (r *run) spread(hard context.Context) error {
+	ctx, cancel := context.WithCancelCause(hard) // ends when a worker fails, too
 	defer cancel(nil)
 	l := &lister{run: r, rows: r.state.Rows, bytes: r.state.Bytes}
 	l.changed.L = &l.mu
@@ -65,7 +66,7 @@ func (r *run) spread(ctx context.Context) error {
 	for range r.job.Workers {
 		workers.Go(func() {
 			w := &worker{lister: l, sieve: &sieve{run: r, places: places}, draft: newDraft(r)}
-			if err := w.work(ctx); err != nil {
+			if err := w.work(ctx, hard); err != nil {
 				cancel(err)
 			}
 		})
@@ -114,9 +115,11 @@ type worker struct {
 	*lister
 	sieve *sieve
 	draft *draft
+
+	after, version []byte // how far the draft goes in the range at hand
 }
 
-func (w *worker) work(ctx context.Context) error {
+func (w *worker) work(ctx, hard context.Context) error {
 	for {
 		s, err := w.take(ctx)
 		if err != nil {
@@ -126,9 +129,23 @@ func (w *worker) work(ctx context.Context) error {
 			return nil
 		}
 		if err := w.listSpan(ctx, s); err != nil {
+			w.keep(hard, s, errors.Join(err, context.Cause(ctx)))
 			return err
 		}
 	}
+}
+
+// keep saves what a worker has found before it or another one failed, if all of err may pass: else a store that fails now
+// and then would have the same rows listed again, and again.
+func (w *worker) keep(hard context.Context, s *span, err error) {
+	const most = time.Minute // a store that is down must not hold up the next try
+	if _, ends := errors.AsType[*job.FailedError](err); ends || errors.Is(err, errDisordered) || hard.Err() != nil || w.lost() ||
+		bytes.Equal(w.after, s.after) || w.version != nil { // whoever goes on among the versions of a key may meet some again
+		return
+	}
+	ctx, cancel := context.WithTimeout(hard, most)
+	defer cancel()
+	_ = w.settle(ctx, s, false) // err is the one to tell
 }
 
 // listSpan lists a range to its end.
@@ -137,6 +154,7 @@ func (w *worker) listSpan(ctx context.Context, s *span) error {
 		s.cursor = newCursor(w.run, s.after, s.version)
 	}
 	w.draft.begun = time.Now() // the wait for the range does not count
+	w.after, w.version = s.after, s.version
 	for {
 		rows, more := s.ahead, true
 		if s.ahead = nil; rows == nil {
@@ -153,6 +171,7 @@ func (w *worker) listSpan(ctx context.Context, s *span) error {
 		if err := w.draft.add(kept); err != nil {
 			return err
 		}
+		w.after, w.version = s.cursor.at()
 		done := last || !more
 		if !done && !w.draft.due(time.Now()) {
 			continue
@@ -195,9 +214,10 @@ func (l *lister) claim(s *span, rows []objectstore.ListEntry) (kept []objectstor
 func (w *worker) settle(ctx context.Context, s *span, done bool) error {
 	files, size, err := w.draft.put(ctx)
 	if err != nil {
+		w.after, w.version = s.after, s.version // the draft is gone
 		return err
 	}
-	after, version := s.cursor.at()
+	after, version := w.after, w.version
 	moved := func() {
 		s.after, s.version = after, version
 		if done {
@@ -212,6 +232,13 @@ func (w *worker) settle(ctx context.Context, s *span, done bool) error {
 		return nil
 	}
 	return w.save(ctx, files, size, moved)
+}
+
+// lost reports whether the journal could not be written, so that nothing more can be saved.
+func (l *lister) lost() bool {
+	l.saving.Lock()
+	defer l.saving.Unlock()
+	return l.unsaved != nil
 }
 
 // save does what moves a range on, and saves it with the files that hold what was found on the way.
