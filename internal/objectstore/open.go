@@ -154,7 +154,7 @@ func (r *reader) Read(p []byte) (int, error) {
 				continue
 			}
 			r.release()
-			if broken = err; err == io.EOF {
+			if broken = err; errors.Is(err, io.EOF) {
 				broken = io.ErrUnexpectedEOF // the store promised more
 			}
 		}

@@ -97,7 +97,8 @@ func (o *checksum) attributes(ctx context.Context, object objectstore.Object, ma
 		Method: http.MethodGet, Bucket: object.Bucket, Key: []byte(object.Key), VersionID: []byte(object.VersionID), Query: "attributes",
 		Headers: []objectstore.Header{
 			{Name: "range", Value: "bytes=0-0"}, // where it is taken for GetObject
-			{Name: "x-amz-max-parts", Value: "1000"}, {Name: "x-amz-object-attributes", Value: "ETag,ObjectParts"},
+			{Name: "x-amz-max-parts", Value: "1000"},
+			{Name: "x-amz-object-attributes", Value: "ETag,ObjectParts"},
 			{Name: "x-amz-part-number-marker", Value: strconv.Itoa(marker)},
 		},
 	}

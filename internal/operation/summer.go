@@ -29,8 +29,9 @@ func slow(a job.ChecksumAlgorithm) bool {
 	switch a {
 	case "MD5", "SHA1", "SHA256", "SHA512":
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // read sums up size bytes of r.
