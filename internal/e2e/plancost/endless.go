@@ -10,14 +10,26 @@ import (
 	"stevedore/internal/source"
 )
 
-// rowSize is the bytes of a row with its line end, about what inventories have.
-const rowSize = 60
+// blockRows is after how many rows the same keys come again: few enough for a
+// block to stay in a core's cache, so that making rows costs next to nothing.
+const blockRows = 4096
 
 const etag = "0123456789abcdef0123456789abcdef"
 
 // endless is a store with a CSV manifest of so many rows that is made while it is
 // read, from any byte on.
-type endless struct{ rows int64 }
+type endless struct {
+	size  int64 // bytes
+	block []byte
+}
+
+func newEndless(rows, rowSize int64) endless {
+	e := endless{size: rows * rowSize}
+	for i := range blockRows {
+		e.block = fmt.Appendf(e.block, "b,%0*d\n", rowSize-3, i)
+	}
+	return e
+}
 
 func (e endless) spec() source.Spec {
 	return source.Spec{
@@ -27,55 +39,31 @@ func (e endless) spec() source.Spec {
 }
 
 func (e endless) Head(context.Context, objectstore.Object) (objectstore.Info, error) {
-	return objectstore.Info{Size: e.rows * rowSize, ETag: etag}, nil
+	return objectstore.Info{Size: e.size, ETag: etag}, nil
 }
 
 func (e endless) Open(_ context.Context, _ objectstore.Object, offset, length int64) (io.ReadCloser, objectstore.Info, error) {
-	end := e.rows * rowSize
+	end := e.size
 	if length >= 0 {
 		end = min(end, offset+length)
 	}
-	r := &rows{next: offset / rowSize, left: end - offset/rowSize*rowSize}
-	r.row = fmt.Appendf(nil, "bucket,some/prefix/of/a/key/%031d\n", r.next)
-	if skip := offset % rowSize; skip > 0 {
-		if _, err := io.ReadFull(r, make([]byte, skip)); err != nil {
-			return nil, objectstore.Info{}, err
-		}
-	}
-	return io.NopCloser(r), objectstore.Info{Size: e.rows * rowSize, ETag: etag}, nil
+	return io.NopCloser(&rows{block: e.block, at: offset, end: end}), objectstore.Info{Size: e.size, ETag: etag}, nil
 }
 
-// rows makes rows whose keys count up.
+// rows yields the bytes of a manifest from at to end.
 type rows struct {
-	next int64
-	left int64  // bytes
-	row  []byte // the row to come
-	at   int    // bytes of it that were read
+	block   []byte
+	at, end int64
 }
 
 func (r *rows) Read(p []byte) (n int, err error) {
-	if r.left == 0 {
+	if r.at >= r.end {
 		return 0, io.EOF
 	}
-	p = p[:min(int64(len(p)), r.left)]
+	p = p[:min(int64(len(p)), r.end-r.at)]
 	for n < len(p) {
-		k := copy(p[n:], r.row[r.at:])
-		n += k
-		if r.at += k; r.at == rowSize {
-			r.at = 0
-			r.count()
-		}
+		n += copy(p[n:], r.block[(r.at+int64(n))%int64(len(r.block)):])
 	}
-	r.left -= int64(n)
+	r.at += int64(n)
 	return n, nil
-}
-
-// count adds one to the number in the row.
-func (r *rows) count() {
-	for i := rowSize - 2; ; i-- {
-		if r.row[i]++; r.row[i] <= '9' {
-			return
-		}
-		r.row[i] = '0'
-	}
 }

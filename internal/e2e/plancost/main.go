@@ -35,6 +35,7 @@ func main() {
 	defer stop()
 	var m measurement
 	flag.Int64Var(&m.rows, "rows", 100_000_000, "rows of the manifest")
+	flag.Int64Var(&m.rowSize, "row-bytes", 60, "bytes of a row with its line end; 60 are about what inventories have, 8 the least")
 	flag.IntVar(&m.workers, "workers", runtime.GOMAXPROCS(0), "pieces planned at once")
 	flag.StringVar(&m.dir, "dir", "", "where to make the folder of the job store, which is removed at the end; empty: the system's")
 	flag.Parse()
@@ -46,17 +47,21 @@ func main() {
 
 type measurement struct {
 	rows    int64
+	rowSize int64 // bytes, with the line end
 	workers int
 	dir     string
 }
 
 func (m *measurement) run(ctx context.Context) (err error) {
+	if m.rows < 1 || m.rowSize < 8 {
+		return errors.New("-rows must be at least 1, -row-bytes at least 8")
+	}
 	dir, err := os.MkdirTemp(m.dir, "plancost")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	objects := endless{m.rows}
+	objects := newEndless(m.rows, m.rowSize)
 	counted, err := m.count(ctx, objects)
 	if err != nil {
 		return err
@@ -85,7 +90,14 @@ func (m *measurement) run(ctx context.Context) (err error) {
 				shown = time.Now()
 				fmt.Printf("%12d rows, %7.1f M rows/s, %d MiB\n", cp.Rows, float64(cp.Rows)/time.Since(began).Seconds()/1e6, peak()>>20)
 			}
-			return node.PutChunks(ctx, own, cut, cp)
+			// As the service would do it: the job store may be slow on a busy machine.
+			var err error
+			for range 10 {
+				if err = node.PutChunks(ctx, own, cut, cp); err == nil || errors.Is(err, jobstore.ErrFenced) || ctx.Err() != nil {
+					break
+				}
+			}
+			return err
 		})
 	if err != nil {
 		return err
@@ -110,7 +122,7 @@ func (m *measurement) run(ctx context.Context) (err error) {
 // returns rows per second.
 func (m *measurement) count(ctx context.Context, objects endless) (float64, error) {
 	rows := min(m.rows, 20_000_000)
-	body, _, err := objects.Open(ctx, objectstore.Object{}, 0, rows*rowSize)
+	body, _, err := objects.Open(ctx, objectstore.Object{}, 0, rows*m.rowSize)
 	if err != nil {
 		return 0, err
 	}
