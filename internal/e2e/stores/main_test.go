@@ -105,6 +105,9 @@ func TestStores(t *testing.T) {
 				if *match == "" {
 					w.oddKeys(t, record)
 				}
+				if strings.Contains(generator, *match) {
+					w.generators(t, record)
+				}
 				w.noProbes(t)
 				mu.Lock()
 				defer mu.Unlock()

@@ -136,10 +136,10 @@ const (
 	verification = "verified: "
 )
 
-// operations in the order of the API.
+// operations in the order of the API, and the generator.
 var operations = []string{
 	"LambdaInvoke", "S3PutObjectCopy", "S3PutObjectAcl", "S3PutObjectTagging", "S3DeleteObjectTagging", "S3InitiateRestoreObject",
-	"S3PutObjectLegalHold", "S3PutObjectRetention", "S3ReplicateObject", "S3ComputeObjectChecksum", "S3UpdateObjectEncryption",
+	"S3PutObjectLegalHold", "S3PutObjectRetention", "S3ReplicateObject", "S3ComputeObjectChecksum", "S3UpdateObjectEncryption", generator,
 }
 
 func (b *table) render() string {

@@ -239,8 +239,8 @@ func (w *world) run(ctx context.Context, op types.JobOperation, objects []object
 	return e, err
 }
 
-// wait polls a job until it has ended.
-func (w *world) wait(ctx context.Context, id string) (*types.JobDescriptor, error) {
+// wait polls a job until it has ended, or has one of the other statuses.
+func (w *world) wait(ctx context.Context, id string, other ...types.JobStatus) (*types.JobDescriptor, error) {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
@@ -250,7 +250,7 @@ func (w *world) wait(ctx context.Context, id string) (*types.JobDescriptor, erro
 		if err != nil {
 			return nil, err
 		}
-		if slices.Contains([]types.JobStatus{types.JobStatusComplete, types.JobStatusFailed, types.JobStatusCancelled}, out.Job.Status) {
+		if slices.Contains(append(other, types.JobStatusComplete, types.JobStatusFailed, types.JobStatusCancelled), out.Job.Status) {
 			return out.Job, nil
 		}
 		select {
