@@ -142,8 +142,9 @@ ConfirmationRequired is false.
 
 --dry-run creates nothing. It checks the request, reads the whole manifest or lists
 what the generator would, with the access that exec would give to the store, counts,
-and shows what the first tasks would do. It exits with 10 if the job would fail and
-with 9 if no object matches. Whether the server takes the role is not looked at.
+shows what the first tasks would do, and looks for the bucket of the report. It exits
+with 10 if the job would fail and with 9 if no object matches. Whether the server takes
+the role is not looked at.
 
 --example prints such a file, for one of the operations
 ` + strings.Join(exampleNames(), ", ") + `.`,

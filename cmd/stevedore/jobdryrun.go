@@ -37,7 +37,10 @@ type dryRun struct {
 	Bytes         *int64        // of the objects; nil: the manifest does not tell
 	Estimate      *sizeEstimate `json:",omitempty"`
 	Leniency      string        `json:",omitempty"` // what was put up with in the manifest
-	Sample        []wouldBe
+	Report        *written      `json:",omitempty"` // nil: there would be none
+	// ManifestOutput is where a generated manifest would be kept; nil: nowhere.
+	ManifestOutput *written `json:",omitempty"`
+	Sample         []wouldBe
 }
 
 // dryRun looks at the job that spec asks for with the access of this process to
@@ -109,6 +112,10 @@ func (c *jobCommands) tryOut(ctx context.Context, access *objectstore.Access, at
 	if err != nil {
 		return nil, err
 	}
+	run := &dryRun{Sample: []wouldBe{}}
+	if err := run.checkBuckets(ctx, access, spec); err != nil {
+		return nil, err
+	}
 	m := newMeter(c.w.stderr, c.w.getenv)
 	m.plain = func(s sample, _ pace) string { return fmt.Sprintf("%s: %s %s", s.label, thousands(s.done), s.unit) }
 	defer m.clear()
@@ -117,7 +124,7 @@ func (c *jobCommands) tryOut(ctx context.Context, access *objectstore.Access, at
 		return nil, err
 	}
 	defer list.close()
-	run := &dryRun{Bytes: list.bytes, Sample: []wouldBe{}}
+	run.Bytes = list.bytes
 	picks := newPicks(o.heads)
 	planned, err := plan.Make(ctx, plan.Request{Source: list.spec, Most: plan.MaxTasks(spec.Operation)}, list.objects, job.Checkpoint{},
 		func(_ context.Context, chunks []job.Chunk, cp job.Checkpoint) error {
@@ -304,6 +311,14 @@ func (c *jobCommands) printDryRun(spec *job.Spec, d *dryRun) error {
 	fmt.Fprintf(t, "Bytes\t%s\n", d.bytesText())
 	if d.Leniency != "" {
 		fmt.Fprintf(t, "Read leniently\t%s\n", printable(d.Leniency))
+	}
+	report := "none"
+	if d.Report != nil {
+		report = d.Report.text()
+	}
+	fmt.Fprintf(t, "Report\t%s\n", printable(report))
+	if d.ManifestOutput != nil {
+		fmt.Fprintf(t, "Manifest kept\t%s\n", printable(d.ManifestOutput.text()))
 	}
 	for i, w := range d.Sample {
 		label := ""

@@ -72,6 +72,48 @@ func TestRehearsal(t *testing.T) {
 	}
 }
 
+// TestDryRunBuckets: a job that could not write its report is doomed, and looking
+// for the bucket writes nothing.
+func TestDryRunBuckets(t *testing.T) {
+	t.Parallel()
+	s3 := objectstoretest.Start(t, objectstoretest.Config{})
+	s3.CreateBucket("reports")
+	_, access := storeOf(t, s3)
+	check := func(code int, says string, report job.Report, output string) {
+		t.Helper()
+		spec := &job.Spec{Report: report}
+		if output != "" {
+			spec.ManifestGenerator = &job.ManifestGenerator{S3JobManifestGenerator: &job.S3JobManifestGenerator{
+				EnableManifestOutput: true, ManifestOutputLocation: &job.ManifestOutputLocation{Bucket: "arn:aws:s3:::" + output},
+			}}
+		}
+		var d dryRun
+		var stderr strings.Builder
+		got := tell(&stderr, d.checkBuckets(t.Context(), access, spec))
+		for _, w := range []*written{d.Report, d.ManifestOutput} {
+			if w != nil {
+				stderr.WriteString(w.text() + "\n")
+			}
+		}
+		if got != code || !strings.Contains(stderr.String(), says) {
+			t.Errorf("got exit code %d and\n%s\nwant %d and %q", got, &stderr, code, says)
+		}
+	}
+	to := func(bucket string) job.Report {
+		return job.Report{Enabled: true, Bucket: "arn:aws:s3:::" + bucket, Prefix: "r"}
+	}
+	check(exitOK, "", job.Report{Bucket: "arn:aws:s3:::none"}, "")
+	check(exitOK, "s3://reports/r  (the bucket is there", to("reports"), "")
+	check(exitInvalid, "there is no bucket none for its report", to("none"), "")
+	check(exitInvalid, "there is no bucket none for its generated manifest", to("reports"), "none")
+	check(exitOK, "s3://reports/  (the bucket is there", job.Report{}, "reports")
+	s3.Fault(objectstoretest.Match{Op: "ListObjectsV2"}, objectstoretest.Status(403, "AccessDenied"))
+	check(exitOK, "s3://none/r  (not checked: the store answers 403 AccessDenied", to("none"), "")
+	if n := s3.Count("PutObject"); n > 0 {
+		t.Errorf("%d objects were written", n)
+	}
+}
+
 func TestLeaves(t *testing.T) {
 	t.Parallel()
 	check := func(document string, want ...string) {
