@@ -27,7 +27,7 @@ type cursor struct {
 	before *objectstore.ListPage // the page before; nil at first
 	rows   []objectstore.ListEntry
 	twice  bool // a key of the last page was there twice
-	ends   int  // how often in a row the store said that this is the end
+	ends   int  // how often in a row the store said that nothing follows
 	empty  int  // pages in a row that had nothing new
 
 	settled []byte // the last key whose latest version was seen
@@ -57,12 +57,12 @@ func (c *cursor) next(ctx context.Context) (rows []objectstore.ListEntry, more b
 		from := c.q.After
 		rows = c.fresh(page)
 		advanced := c.advance(page)
-		if c.ends++; page.Truncated {
+		if c.ends++; page.Truncated || advanced {
 			c.ends = 0
 		}
-		// The end is believed if it is said twice, by what says nothing else: a store may be wrong once.
+		// The end is believed if it is said twice, and nothing else, of the same place: a store may be wrong once.
 		switch {
-		case c.ends > 1 && !advanced:
+		case c.ends > 1:
 			return rows, false, nil
 		case len(rows) > 0 || c.q.After > from:
 			c.empty = 0

@@ -274,3 +274,22 @@ func TestSpool(t *testing.T) {
 		t.Errorf("delete what is not there: %v", err)
 	}
 }
+
+// TestTwoFalseEnds: a store ends its listing too early on two pages that follow on each other.
+func TestTwoFalseEnds(t *testing.T) {
+	t.Parallel()
+	items := flat(300, func(_ *rand.Rand, i int) string { return fmt.Sprintf("%03d", i) })
+	b := newBucket(1, items)
+	s3, store := served(t, objectstoretest.Config{PageSize: 50})
+	s3.Fill("data", rowsOf(items))
+	s3.Fault(objectstoretest.Match{Op: "ListObjectsV2", Skip: 2, Times: 1}, objectstoretest.EndEarly(4))
+	s3.Fault(objectstoretest.Match{Op: "ListObjectsV2", Skip: 2, Times: 1}, objectstoretest.EndEarly(0))
+	s, d := newShelf(), &diary{tb: t}
+	j := generation(b, s, d, nil)
+	j.Source, j.Workers = store, 1
+	res, err := Run(t.Context(), j, State{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	compareRows(t, rows(t, s, res), model(b, nil, false))
+}
