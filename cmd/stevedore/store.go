@@ -68,7 +68,22 @@ func (c *connection) storeProblem(w world, what string, err error) error {
 		p.code, p.try = exitDenied, "credentials that may do this; see: "+try(w, "help environment")
 		p.why += ", " + c.signedBy()
 	case objectstore.NotFound(err):
-		p.code, p.try = exitNotFound, "--s3-endpoint-url: is that the store of the server?"
+		p.code, p.try = exitNotFound, "another name; or, if it ought to be there, another store: --s3-endpoint-url"
+		p.why = printable(absent(e)) + "\n" + p.why
 	}
 	return p
+}
+
+// absent says what there is none of where the store has answered 404. An answer to
+// HEAD does not tell which it is.
+func absent(e *objectstore.Error) string {
+	switch {
+	case e.Code == "NoSuchBucket", e.Key == "":
+		return "there is no bucket " + e.Bucket
+	case e.Code == "NoSuchKey":
+		return fmt.Sprintf("there is no key %s in the bucket %s", e.Key, e.Bucket)
+	case e.Code == "NoSuchVersion":
+		return fmt.Sprintf("there is no such version of the key %s in the bucket %s", e.Key, e.Bucket)
+	}
+	return fmt.Sprintf("there is no bucket %s, or no key %s in it", e.Bucket, e.Key)
 }

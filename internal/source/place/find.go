@@ -26,8 +26,8 @@ type List struct {
 	Spec    source.Spec
 	Objects source.Objects
 	Size    int64 // bytes of what stands at the place
-	// Fields are the columns of a CSV list. Guessed says from what, if nobody said which they are: "the number of
-	// columns" or "the header row".
+	// Fields are the columns of a CSV list. Guessed says from what, if nobody said which they are and they can be
+	// others: "the number of columns", "the header row".
 	Fields  []job.Field
 	Guessed string
 	// Foreign says that a CSV list is no lines of text as it stands, but compressed or something else.
@@ -70,6 +70,9 @@ func Find(ctx context.Context, store source.Objects, p Place, o Options) (*List,
 		l.Spec.Object = p.In(Manifest).Object
 	}
 	info, err := l.Objects.Head(ctx, l.Spec.Object)
+	if err != nil && p.Stored() && objectstore.NotFound(err) {
+		info, err = l.inFolder(ctx, p, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -93,6 +96,21 @@ func Find(ctx context.Context, store source.Objects, p Place, o Options) (*List,
 		l.Spec.Fields = l.Fields
 	}
 	return l, err
+}
+
+// inFolder looks for the list in the folder p, as there is no object of that name. Whatever comes of that, missing is
+// the error if it is not there.
+func (l *List) inFolder(ctx context.Context, p Place, missing error) (objectstore.Info, error) {
+	o := p.In(Manifest).Object
+	if o.Key == l.Spec.Object.Key || p.Object.VersionID != "" {
+		return objectstore.Info{}, missing
+	}
+	info, err := l.Objects.Head(ctx, o)
+	if err != nil {
+		return info, missing
+	}
+	l.Spec.Object = o
+	return info, nil
 }
 
 // head reads the beginning of the list.
@@ -187,22 +205,53 @@ func (l *List) guess(head []byte) error {
 	if err != nil && !errors.Is(err, io.EOF) {
 		first = nil // reading it will tell
 	}
-	l.Guessed = "the number of columns"
 	l.Fields = []job.Field{job.FieldBucket, job.FieldKey}
 	if named := header(first); named != nil {
 		l.Fields, l.Guessed = named, "the header row"
 		return nil
 	}
-	switch n := len(first); n {
-	case 0, 1, 2: //revive:disable-line:empty-block // if there are less, the error is that of a job
-	case 3:
-		l.Fields = append(l.Fields, job.FieldVersionID)
-	case reportColumns:
-		l.Fields = append(append(l.Fields, job.FieldVersionID), slices.Repeat([]job.Field{job.FieldIgnore}, n-3)...)
+	n := len(first)
+	switch n {
+	case 0, 1, 2: // there is nothing to guess; if there are less, the error is that of a job
+		return nil
+	case 3, reportColumns: //revive:disable-line:empty-block // see below
 	default:
 		return &FieldsError{n}
 	}
+	third := job.FieldVersionID
+	l.Guessed = "the number of columns"
+	if seen := withoutVersion(first, rows); seen > 0 {
+		third = job.FieldIgnore
+		l.Guessed = fmt.Sprintf("the number of columns, the third being empty in the first %d rows", seen)
+		if seen == 1 {
+			l.Guessed = "the number of columns, the third being empty in the first row"
+		}
+	}
+	l.Fields = append(append(l.Fields, third), slices.Repeat([]job.Field{job.FieldIgnore}, n-3)...)
 	return nil
+}
+
+// missingVersion is what a completion report says of a row without a version id in a manifest with a column for them.
+const missingVersion = "Task failed due to missing VersionId"
+
+// withoutVersion returns in how many rows, first and those that follow, the third column is empty: 0 if one of them has
+// something there, or its task has failed as it has not. A bucket that keeps versions takes an empty one for a failure,
+// so a list without them must not have the column.
+func withoutVersion(first []string, rows *csv.Reader) (seen int) {
+	rows.FieldsPerRecord = -1
+	for row := first; ; {
+		switch {
+		case len(row) != len(first): // cut off, or a bad one: reading it will tell
+		case row[2] != "", row[len(row)-1] == missingVersion:
+			return 0
+		default:
+			seen++
+		}
+		var err error
+		if row, err = rows.Read(); err != nil {
+			return seen
+		}
+	}
 }
 
 // reportColumns is how many columns a completion report has; the first three are those of a manifest.

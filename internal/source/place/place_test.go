@@ -96,14 +96,47 @@ func TestGuess(t *testing.T) {
 		}
 	}
 	const number, header = "the number of columns", "the header row"
-	check("b,k\n", "Bucket,Key", number)
-	check("\n\"b\",\"k,\"\"\"", "Bucket,Key", number)
+	check("b,k\n", "Bucket,Key", "") // what else
+	check("\n\"b\",\"k,\"\"\"", "Bucket,Key", "")
 	check("b,k,v\n", "Bucket,Key,VersionId", number)
 	check("b,k,v,succeeded,,200,Successful\n", "Bucket,Key,VersionId,Ignore,Ignore,Ignore,Ignore", number)
-	check("one\n", "Bucket,Key", number)
+	check("b,k,\nb,l,v\n", "Bucket,Key,VersionId", number)
+	check("b,k,\n", "Bucket,Key,Ignore", number+", the third being empty in the first row")
+	const reported = "b,k,,failed,404,NoSuchKey,gone\n"
+	check(reported+reported, "Bucket,Key,Ignore,Ignore,Ignore,Ignore,Ignore", number+", the third being empty in the first 2 rows")
+	check(reported+"b,k,,failed,400,InvalidRequest,Task failed due to missing VersionId\n", "Bucket,Key,VersionId,Ignore,Ignore,Ignore,Ignore", number)
+	check("one\n", "Bucket,Key", "")
 	check("a,b,c,d\n", "", "")
 	check("\ufeffsize, Key,VERSION_ID,bucket\n", "Ignore,Key,VersionId,Bucket", header)
 	check("Bucket,Key,Key\n", "Bucket,Key,Ignore", header)
+}
+
+// TestFolder: a folder is found with and without the slash at its end.
+func TestFolder(t *testing.T) {
+	t.Parallel()
+	s3 := objectstoretest.Start(t, objectstoretest.Config{})
+	s3.Put("inv", "daily/manifest.json", "{}")
+	s3.Put("inv", "both", "b,k\n")
+	s3.Put("inv", "both/manifest.json", "{}")
+	store := open(t, s3)
+	check := func(key, want string) {
+		t.Helper()
+		l, err := Find(t.Context(), store, Place{Object: objectstore.Object{Bucket: "inv", Key: key}}, Options{})
+		if want == "" {
+			e, ok := errors.AsType[*objectstore.Error](err)
+			if !ok || !objectstore.NotFound(err) || e.Key != key {
+				t.Errorf("%s: got %v, want that it is not there", key, err)
+			}
+			return
+		}
+		if err != nil || l.Spec.Object.Key != want {
+			t.Errorf("%s: got %+v, %v, want %s", key, l, err, want)
+		}
+	}
+	check("daily/", "daily/manifest.json")
+	check("daily", "daily/manifest.json")
+	check("both", "both")
+	check("none", "")
 }
 
 // read reads all rows at a place, leniently.
