@@ -3,6 +3,7 @@ package objectstore
 import (
 	"context"
 	"encoding/xml"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -97,12 +98,19 @@ func (s *Store) Versioning(ctx context.Context, bucket string) (string, error) {
 }
 
 func versioning(ctx context.Context, c Client, bucket string) (string, error) {
+	// The element is called VersioningConfiguration, but not by moto.
 	var answer struct {
-		XMLName xml.Name `xml:"VersioningConfiguration"`
+		XMLName xml.Name
 		Status  string
 	}
 	req := Request{Method: http.MethodGet, Bucket: bucket, OnBucket: true, Query: "versioning", ErrorIn200: true}
-	req.accept = func(doc []byte) error { return xml.Unmarshal(doc, &answer) }
+	req.accept = func(doc []byte) error {
+		err := xml.Unmarshal(doc, &answer)
+		if name := answer.XMLName.Local; err == nil && name != "VersioningConfiguration" && name != "GetBucketVersioningResponse" {
+			err = fmt.Errorf("a document %s", name)
+		}
+		return err
+	}
 	var res Result
 	if c.Do(ctx, &req, &res); !res.OK() {
 		return "", res.failure("GetBucketVersioning", Object{Bucket: bucket})

@@ -416,3 +416,20 @@ func TestListVersioningDelete(t *testing.T) {
 		t.Errorf("endless listing: %v", err)
 	}
 }
+
+// TestVersioningByOtherNames: moto calls the element after the operation.
+func TestVersioningByOtherNames(t *testing.T) {
+	t.Parallel()
+	s3, store := start(t, objectstoretest.Config{}, nil)
+	for body, want := range map[string]string{
+		`<?xml version="1.0"?><VersioningConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Status>Enabled</Status></VersioningConfiguration>`: "Enabled",
+		`<GetBucketVersioningResponse><Status>Suspended</Status></GetBucketVersioningResponse>`:                                                            "Suspended",
+		`<VersioningConfiguration/>`: "",
+	} {
+		fault := s3.Fault(objectstoretest.Match{Op: "GetBucketVersioning"}, objectstoretest.Answer(200, body))
+		if got, err := store.Versioning(t.Context(), "b"); got != want || err != nil {
+			t.Errorf("%s: got %q, %v", body, got, err)
+		}
+		fault.Remove()
+	}
+}
