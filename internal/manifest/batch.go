@@ -32,6 +32,9 @@ func (c *CSV) Fill(b *Batch, limit int) int {
 		if !ok {
 			break
 		}
+		if c.first && c.header(line) {
+			continue // unless it ended the reading
+		}
 		// The line must outlive the window. If the arena moves when it grows, earlier rows keep
 		// the old one.
 		from := len(b.arena)
@@ -39,9 +42,6 @@ func (c *CSV) Fill(b *Batch, limit int) int {
 		var row Row
 		if b.arena, ok = c.split(b.arena[from:], b.arena, &row); !ok {
 			break
-		}
-		if c.first && c.header(&row) {
-			continue
 		}
 		b.rows = append(b.rows, row)
 		b.ends = append(b.ends, c.next)

@@ -36,7 +36,7 @@ type CSV struct {
 	arena []byte // cells of the current row that had to be rewritten
 	line  int64  // number of the last line taken from buf
 	next  Position
-	first bool // no row of the manifest was read yet
+	first bool // no line of the manifest was looked at yet but empty ones
 	notes Notes
 	err   error
 }
@@ -83,27 +83,12 @@ func (c *CSV) Next(row *Row) bool {
 		if !ok {
 			return false
 		}
-		if c.arena, ok = c.split(line, c.arena[:0], row); !ok {
-			return false
+		if c.first && c.header(line) {
+			continue // unless it ended the reading
 		}
-		if !c.first || !c.header(row) {
-			return true
-		}
+		c.arena, ok = c.split(line, c.arena[:0], row)
+		return ok
 	}
-}
-
-// header reports whether the first row of a manifest is none. If that is not allowed, it ends the reading.
-func (c *CSV) header(row *Row) bool {
-	c.first = false
-	if c.layout.inventory || !isHeader(row) {
-		return false
-	}
-	if !c.layout.Lenient {
-		c.next = Position{Line: 1}
-		c.fail(nil, textFormat, "the row names the columns; remove it, or "+lenience)
-	}
-	c.notes.Header = true
-	return true
 }
 
 // Notes says what leniency has put up with so far.
@@ -207,7 +192,7 @@ func (c *CSV) split(line, arena []byte, row *Row) ([]byte, bool) {
 	commas, marks := scan(line, c.ends)
 	if marks.odd {
 		if problem := checkText(line); problem != "" {
-			if c.first && bytes.HasPrefix(line, []byte(bom)) {
+			if c.next.Offset == 0 && bytes.HasPrefix(line, []byte(bom)) {
 				problem += ", or " + lenience
 			}
 			return arena, c.fail(line, textFormat, problem)
@@ -238,10 +223,10 @@ func (c *CSV) split(line, arena []byte, row *Row) ([]byte, bool) {
 		if columns, arena, problem = l.split(line, arena, row); problem != "" {
 			return arena, c.fail(line, textFormat, fmt.Sprintf("column %d: %s", columns, problem))
 		}
-		if columns != l.columns {
-			if !l.Lenient || columns < l.columns || len(bytes.Trim(line[len(line)-(columns-l.columns):], ",")) > 0 {
-				return arena, c.fail(line, textFormat, fmt.Sprintf("got %d columns, want %d", columns, l.columns))
-			}
+		if !l.fits(line, columns) {
+			return arena, c.fail(line, textFormat, fmt.Sprintf("got %d columns, want %d", columns, l.columns))
+		}
+		if columns > l.columns {
 			c.notes.Columns++
 		}
 	}

@@ -59,12 +59,27 @@ func reference(text, columns string) (rows []cells, ok bool) {
 		if strings.ContainsFunc(row.Bucket+row.RawKey+row.VersionID, blank) || len(row.VersionID) > 1024 {
 			return nil, false
 		}
-		if len(rows) == 0 && strings.EqualFold(row.Bucket, "bucket") && strings.EqualFold(row.RawKey, "key") {
+		if len(rows) == 0 && namesColumns(row) {
 			return nil, false
 		}
 		rows = append(rows, row)
 	}
 	return rows, true
+}
+
+// namesColumns reports whether row is a header, whatever its order.
+func namesColumns(row cells) bool {
+	names := " bucket bucketname sourcebucket key keyname name object objectkey objectname versionid "
+	for _, cell := range []string{row.Bucket, row.RawKey} {
+		cell = strings.ToLower(strings.Trim(cell, " \t\"'\ufeff"))
+		for _, joint := range []string{"_", "-", " "} {
+			cell = strings.ReplaceAll(cell, joint, "")
+		}
+		if cell == "" || !strings.Contains(names, " "+cell+" ") {
+			return false
+		}
+	}
+	return true
 }
 
 // FuzzCSV compares the reader with the reference: the same manifests are good, with the same rows.
@@ -86,6 +101,7 @@ func FuzzCSV(f *testing.F) {
 	f.Add("v\t,1,k,2,b\n", uint8(2))
 	f.Add("x,,\"k,%25\"\r\n,,\"\"\"\"", uint8(3))
 	f.Add(strings.Repeat("%6b", 400)+",b\n", uint8(3))
+	f.Add("Object-Key,bucket_name\na,src\n", uint8(0))
 
 	layouts := []string{"Bucket,Key", "Bucket,Key,VersionId", "VersionId,Ignore,Key,Ignore,Bucket", "Key,Bucket"}
 	f.Fuzz(func(t *testing.T, text string, choice uint8) {

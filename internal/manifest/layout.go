@@ -104,6 +104,12 @@ func (l *Layout) complete() error {
 // versioned bucket fails the task ("Task failed due to missing VersionId").
 func (l Layout) HasVersionID() bool { return l.version >= 0 }
 
+// fits reports whether line, which has so many columns, has those of the layout: leniently, with empty ones behind them.
+func (l *Layout) fits(line []byte, columns int) bool {
+	extra := columns - l.columns
+	return extra == 0 || l.Lenient && extra > 0 && len(bytes.Trim(line[len(line)-extra:], ",")) == 0
+}
+
 // split takes any line apart cell by cell, as RFC 4180 has it, and returns the number of columns.
 // Cells with doubled quotes are built at the end of arena. On a problem it returns the number of the
 // column that has it, counted from 1.

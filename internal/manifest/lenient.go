@@ -119,9 +119,3 @@ func nameBlank(b byte) string {
 	}
 	return "a control character"
 }
-
-// isHeader reports whether row names the columns instead of an object.
-func isHeader(row *Row) bool {
-	return len(row.Bucket) == len("bucket") && len(row.RawKey) == len("key") &&
-		strings.EqualFold(string(row.Bucket), "bucket") && strings.EqualFold(string(row.RawKey), "key")
-}

@@ -1,0 +1,54 @@
+package manifest
+
+import (
+	"strings"
+
+	"stevedore/internal/job"
+)
+
+// header reports whether line, the first of a manifest that is not empty, names the columns instead of an object.
+// If the layout does not allow that, or the names are in another order than its columns, it ends the reading.
+func (c *CSV) header(line []byte) bool {
+	c.first = false
+	if c.layout.inventory || checkText(line) != "" {
+		return false
+	}
+	var row Row
+	columns, _, problem := c.layout.split(line, nil, &row)
+	if problem != "" || !c.layout.fits(line, columns) {
+		return false
+	}
+	bucket, key := named(row.Bucket), named(row.RawKey)
+	switch {
+	case bucket == "" || key == "":
+		return false
+	case bucket != job.FieldBucket || key != job.FieldKey:
+		// Even leniently: to skip the row would be to take keys for buckets.
+		c.fail(nil, textFormat, "the row names the columns in another order than Fields, which must be the same: "+ascii(string(line)))
+	case !c.layout.Lenient:
+		c.fail(nil, textFormat, "the row names the columns; remove it, or "+lenience)
+	default:
+		c.notes.Header = true
+		c.next = Position{Offset: c.base + int64(c.lo), Line: c.line + 1}
+	}
+	return true
+}
+
+// named returns the field that the cell of a header means, "" if it means none. These are the names that query tools
+// and listings give their columns, and no more, since a row may be about a bucket and a key that are called so.
+func named(cell []byte) job.Field {
+	const longest = 64 // bytes, far more than a name has
+	if len(cell) > longest {
+		return ""
+	}
+	name := strings.Trim(string(cell), " \t\"'"+bom)
+	switch strings.ToLower(strings.NewReplacer("_", "", "-", "", " ", "").Replace(name)) {
+	case "bucket", "bucketname", "sourcebucket":
+		return job.FieldBucket
+	case "key", "keyname", "name", "object", "objectkey", "objectname":
+		return job.FieldKey
+	case "versionid":
+		return job.FieldVersionID
+	}
+	return ""
+}
