@@ -14,7 +14,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-const helpEnvironment = `How the client commands (job, exec, env) find the server and what they sign with.
+const helpEnvironment = `How the client commands (job, exec, env, manifest) find the server and the store,
+and what they sign with.
 The first that is given counts:
 
   the API       --endpoint-url, the ready file, STEVEDORE_ENDPOINT_URL,
@@ -29,7 +30,7 @@ The first that is given counts:
   the store     --s3-endpoint-url, the ready file, AWS_ENDPOINT_URL_S3; with the
                 key pair of dev and the API at its usual address, the usual
                 address of dev's S3 server: http://127.0.0.1:9701
-                (exec and env only)
+                (exec, env, manifest, job retry, job create --dry-run)
 
 The ready file is what "stevedore dev --ready-file PATH" writes, given by
 --ready-file or STEVEDORE_READY_FILE.
