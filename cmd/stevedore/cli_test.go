@@ -87,7 +87,8 @@ func TestUsage(t *testing.T) {
 	check(2, "--ready-file testdata: cannot be written\n  why   testdata is a directory\n", "dev", "--ready-file", "testdata")
 	check(exitInvalid, "no-such-file", "serve", "--config", "no-such-file")
 	check(exitInvalid, "no-such-file", "doctor", "--bucket", "b", "--config", "no-such-file")
-	check(exitInvalid, "no-such-file", "job", "create", "--cli-input-json", "no-such-file")
+	check(exitUsage, "no-such-file", "job", "create", "--cli-input-json", "no-such-file")
+	check(exitUsage, "no-such-file", "job", "create", "--cli-input-json", "no-such-file", "--dry-run")
 	check(exitUnreachable, "no-such-file", "job", "list", "--ready-file", "no-such-file")
 }
 

@@ -211,7 +211,7 @@ func (c *jobCommands) input(file string) (job.Spec, string, error) {
 	if file = strings.TrimPrefix(file, "file://"); file != "-" {
 		f, err := os.Open(file)
 		if err != nil {
-			return job.Spec{}, "", &problem{what: "read the request: " + err.Error(), code: exitInvalid, err: err}
+			return job.Spec{}, "", &problem{what: "--cli-input-json: " + err.Error(), code: exitUsage, err: err}
 		}
 		defer f.Close()
 		in, name = f, file
