@@ -146,6 +146,7 @@ func TestManifestValidate(t *testing.T) {
 	t.Parallel()
 	manifest := inFolder(t, nil, map[string]string{
 		"bad.csv":       "Bucket,Key\nsrc,a b\nsrc,c\nsrc\nsrc,c\nsrc,d+e",
+		"odd.csv":       "Bucket,Key\nsrc,a b\n",
 		"manifest.json": `{"destinationBucket": "arn:aws:s3:::inv", "fileFormat": "CSV", "fileSchema": "Key", "files": []}`,
 	})
 	got := manifest("", "validate", "@bad.csv", "--dupes")
@@ -158,10 +159,17 @@ warning  1 row the same as one before: each makes a task of its own
 warning  line 5: 1 row the same as line 3: src/c
 bad      3 sound rows, columns Bucket,Key
 `
-		problem = "error: a job on @bad.csv would fail\n  try   stevedore manifest convert @bad.csv, which takes away what --lenient puts up with\n"
+		problem = "error: a job on @bad.csv would fail\n"
 	)
 	if diff := cmp.Diff(want, got.stdout); diff != "" || got.code != exitInvalid || !strings.HasSuffix(got.stderr, problem) {
 		t.Errorf("exit code %d, %s (-want +got):\n%s", got.code, got.stderr, diff)
+	}
+
+	// A cure is named if it is one, for all that is wrong.
+	const cure = "error: a job on @odd.csv would fail\n" +
+		"  try   stevedore manifest convert @odd.csv --out clean.csv, which takes away what --lenient puts up with\n"
+	if got = manifest("", "validate", "@odd.csv"); got.code != exitInvalid || !strings.HasSuffix(got.stderr, cure) {
+		t.Errorf("got %+v, want %s", got, cure)
 	}
 
 	got = manifest("", "validate", "@bad.csv", "--lenient", "--problems", "1", "-o", "json")

@@ -101,10 +101,18 @@ func (d *desk) validate(ctx context.Context, name string, f validateFlags) error
 		return err
 	}
 	p := &problem{what: "a job on " + name + " would fail", code: exitInvalid}
-	if !f.lenient && l.Fields != nil {
-		p.try = try(d.w, "manifest convert "+quoteShell(name)) + ", which takes away what --lenient puts up with"
+	if !f.lenient && l.Fields != nil && d.curable(ctx, l) {
+		p.try = try(d.w, "manifest convert "+quoteShell(name)+" --out clean.csv") + ", which takes away what --lenient puts up with"
 	}
 	return p
+}
+
+// curable reports whether a list is sound if it is read leniently, as convert reads it.
+func (d *desk) curable(ctx context.Context, l *place.List) bool {
+	lenient := *l
+	lenient.Spec.Lenient = true
+	report, err := d.check(ctx, &lenient, check.Options{Most: 1, Binary: l.Foreign})
+	return err == nil && len(report.Problems) == 0 // of an error there is nothing more to say
 }
 
 // check reads a list. What already keeps it from being found fails a job, too.
