@@ -47,9 +47,10 @@ type failedFile struct {
 
 // rowsSeen is what is in the failed rows that were gone through.
 type rowsSeen struct {
-	tally    job.Tally // of all of them
-	chosen   int64     // of the codes asked for
-	versions bool      // the manifest had version ids
+	tally    job.Tally        // of all of them
+	chosen   int64            // of the codes asked for
+	codes    map[string]int64 // of those asked for, how many rows each has
+	versions bool             // the manifest had version ids
 }
 
 // changedError says that a report is not what was written.
@@ -107,7 +108,7 @@ func findFailed(ctx context.Context, access *objectstore.Access, j *controlapi.J
 // are none, to w, as they stand in the report. The MD5 of every file is compared
 // on the way: an error means that what was written is worth nothing.
 func (f *failedTasks) copyTo(ctx context.Context, w io.Writer, codes []string) (*rowsSeen, error) {
-	seen := &rowsSeen{}
+	seen := &rowsSeen{codes: map[string]int64{}}
 	out := csv.NewWriter(w)
 	for i := range f.files {
 		if err := f.files[i].read(ctx, f.access, func(row []string) error {
@@ -116,6 +117,9 @@ func (f *failedTasks) copyTo(ctx context.Context, w io.Writer, codes []string) (
 			seen.versions = seen.versions || row[reportVersion] != "" || row[reportMessage] == missingVersion
 			if len(codes) > 0 && !slices.Contains(codes, row[reportCode]) {
 				return nil
+			}
+			if len(codes) > 0 {
+				seen.codes[row[reportCode]]++
 			}
 			seen.chosen++
 			return out.Write(row)

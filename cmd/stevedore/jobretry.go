@@ -62,6 +62,9 @@ not covered; how many there are is said.`,
 			if o.dryRun && c.output == "name" {
 				return usagef("-o name: a dry run prints table or json")
 			}
+			for i := range o.codes {
+				o.codes[i] = strings.TrimSpace(o.codes[i])
+			}
 			slices.Sort(o.codes)
 			o.codes = slices.Compact(o.codes)
 			return c.withJob(cmd.Context(), args[0], func(api *client, id string) error {
@@ -85,6 +88,7 @@ type retryPlan struct {
 	Parent      string
 	FailedTasks int64
 	Codes       map[string]int64 // of all failed tasks
+	Chosen      []string         `json:",omitempty"` // the codes asked for; none: all
 	NotRun      int64            // tasks that the parent did not come to; they are not covered
 	Tasks       int64            // of the new job
 	Manifest    string           // s3:// URL
@@ -176,7 +180,7 @@ func (c *jobCommands) planRetry(
 	}
 	p := parent.ProgressSummary
 	plan := &retryPlan{
-		Parent: parent.JobId, FailedTasks: seen.tally.Failed, Codes: map[string]int64{}, NotRun: p.TotalNumberOfTasks - executed(p),
+		Parent: parent.JobId, FailedTasks: seen.tally.Failed, Codes: map[string]int64{}, Chosen: o.codes, NotRun: p.TotalNumberOfTasks - executed(p),
 		Tasks: seen.chosen, Joined: len(tasks.files) > 1 || seen.chosen < seen.tally.Failed, tasks: tasks, size: int64(size),
 	}
 	for code, n := range seen.tally.Codes {
@@ -186,10 +190,11 @@ func (c *jobCommands) planRetry(
 		return nil, reportProblem(c.w, at, parent.JobId, &changedError{fmt.Sprintf(
 			"the report lists %s failed tasks, the job counts %s", thousands(seen.tally.Failed), thousands(p.NumberOfTasksFailed))})
 	}
-	if plan.Tasks == 0 {
+	// A code that no task has failed with is a slip: it would make another job of the same tasks.
+	if none := slices.DeleteFunc(slices.Clone(o.codes), func(code string) bool { return seen.codes[code] > 0 }); len(none) > 0 {
 		return nil, &problem{
-			what: fmt.Sprintf("retry job %s: no task failed with %s", shortID(parent.JobId), strings.Join(o.codes, " or ")),
-			why:  "the failed tasks have " + strings.Join(slices.Sorted(maps.Keys(plan.Codes)), ", "), code: exitNothing,
+			what: fmt.Sprintf("retry job %s: no task failed with %s", shortID(parent.JobId), printable(strings.Join(none, " or "))),
+			why:  printable("the failed tasks have " + strings.Join(slices.Sorted(maps.Keys(plan.Codes)), ", ")), code: exitNothing,
 		}
 	}
 	plan.Request = retryRequest(parent, tags, o, versioned(parent, seen))
@@ -326,6 +331,9 @@ func (c *jobCommands) printRetry(p *retryPlan) error {
 			label = "Failed with"
 		}
 		fmt.Fprintf(t, "%s\t%s %s\n", label, printable(code), thousands(p.Codes[code]))
+	}
+	if len(p.Chosen) > 0 {
+		fmt.Fprintf(t, "Chosen\t%s\n", printable(strings.Join(p.Chosen, ", ")))
 	}
 	how := "as it lies"
 	if p.Joined {

@@ -165,6 +165,29 @@ func TestRetryJoins(t *testing.T) {
 	}
 }
 
+// TestRetryCodes: a code without a task makes no job, and those chosen are said.
+func TestRetryCodes(t *testing.T) {
+	t.Parallel()
+	s3 := objectstoretest.Start(t, objectstoretest.Config{})
+	at, access := storeOf(t, s3)
+	parent := retryParent(5, 3, 2)
+	putReport(s3, parent, failedOne)
+	var stdout, stderr strings.Builder
+	c := &jobCommands{w: world{stdout: &stdout, stderr: &stderr}, output: "table"}
+	_, err := c.planRetry(t.Context(), at, access, parent, nil, retryOptions{codes: []string{"Foo", "SlowDown"}})
+	const want = "no task failed with Foo\n  why   the failed tasks have NoSuchKey, SlowDown\n"
+	if got := tell(&stderr, err); got != exitNothing || !strings.Contains(stderr.String(), want) {
+		t.Errorf("got exit code %d and\n%s\nwant %s", got, &stderr, want)
+	}
+	plan, err := c.planRetry(t.Context(), at, access, parent, nil, retryOptions{codes: []string{"SlowDown"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.printRetry(plan); err != nil || !strings.Contains(stdout.String(), "\nChosen       SlowDown\n") {
+		t.Errorf("got %v and\n%s", err, &stdout)
+	}
+}
+
 // TestRetryVersions: whose version ids count.
 func TestRetryVersions(t *testing.T) {
 	t.Parallel()
