@@ -100,6 +100,9 @@ func (c *jobCommands) dryRunProblem(at *connection, err error) error {
 	switch e.Reason.FailureCode {
 	case generate.CodeNoMatch:
 		p.what, p.code = "no object matches the filter: the job would fail", exitNothing
+	case job.CodeManifestChanged: // the text is of a job that was created
+		p.what = strings.NewReplacer("the job was created for", "the request has",
+			"Create the job again with the manifest's present ETag.", "Put the present one into Manifest.Location.ETag.").Replace(p.what)
 	case job.CodeManifestForbidden:
 		p.code, p.why = exitDenied, p.why+", "+at.signedBy()
 	}

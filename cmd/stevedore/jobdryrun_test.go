@@ -114,6 +114,29 @@ func TestDryRunBuckets(t *testing.T) {
 	}
 }
 
+// TestDryRunOfAChangedManifest does not speak of a job that was created.
+func TestDryRunOfAChangedManifest(t *testing.T) {
+	t.Parallel()
+	s3 := objectstoretest.Start(t, objectstoretest.Config{})
+	etag := s3.Put("manifests", "m.csv", "b,k\n").ETag
+	at, access := storeOf(t, s3)
+	c := &jobCommands{}
+	_, err := c.tryOut(t.Context(), access, at, &job.Spec{
+		Operation: job.Operation{S3DeleteObjectTagging: &job.S3DeleteObjectTagging{}},
+		Manifest: &job.Manifest{
+			Spec:     &job.ManifestSpec{Format: job.ManifestCSV, Fields: []job.Field{job.FieldBucket, job.FieldKey}},
+			Location: &job.ManifestLocation{ObjectArn: "arn:aws:s3:::manifests/m.csv", ETag: "old"},
+		},
+	}, dryRunOptions{})
+	var stderr strings.Builder
+	code := tell(&stderr, c.dryRunProblem(at, err))
+	want := "error: the job would fail: The manifest arn:aws:s3:::manifests/m.csv has the ETag " + strings.Trim(etag, `"`) +
+		", the request has old. Put the present one into Manifest.Location.ETag.\n  why   ManifestETagMismatch\n"
+	if code != exitInvalid || stderr.String() != want {
+		t.Errorf("got exit code %d and\n%s\nwant\n%s", code, &stderr, want)
+	}
+}
+
 func TestLeaves(t *testing.T) {
 	t.Parallel()
 	check := func(document string, want ...string) {
