@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -65,6 +66,9 @@ func TestRehearsal(t *testing.T) {
 	s3.SetVersioning("kept", "Enabled")
 	row.Bucket = []byte("kept")
 	check(tag, row, true, "fails: 400 InvalidRequest: Task failed due to missing VersionId")
+	s3.Fault(objectstoretest.Match{Op: "GetBucketVersioning", Bucket: "silent"}, objectstoretest.Status(http.StatusNotImplemented, "NotImplemented"))
+	version.Bucket = []byte("silent") // whose store does not know the question
+	check(tag, version, true, "PUT s3://silent/k?tagging&versionId=v1  a=x y empty=")
 	for _, op := range []string{"PutObjectTagging", "PutObject", "CopyObject", "DeleteObject"} {
 		if n := s3.Count(op); n > 0 {
 			t.Errorf("%d requests %s were sent", n, op)

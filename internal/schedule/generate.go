@@ -38,7 +38,8 @@ func (s *Scheduler) generate(ctx context.Context, t turn, own jobstore.Ownership
 	}
 	s.logger.InfoContext(ctx, "manifest generated", "job_id", j.ID, "rows", made.Rows, "files", made.Files)
 	return s.change(ctx, j.Account, j.ID, func(j *job.Job) error {
-		if j.Status == job.Preparing { // else it was cancelled meanwhile
+		// Else it was cancelled meanwhile, or a node that took over has ended it first: what is stored is what will be read.
+		if j.Status == job.Preparing && j.Generated == nil {
 			j.Generated = &job.Generated{
 				Bucket: made.Object.Bucket, Key: made.Object.Key, ETag: made.Object.ETag, VersionID: made.Object.VersionID, Size: made.Size,
 			}
