@@ -52,6 +52,7 @@ func TestEveryObjectOnce(t *testing.T) {
 					t.Errorf("filter %d: %d rows, want %d", n, res.Rows, len(want))
 				}
 				compareRows(t, rows(t, s, res), want)
+				t.Logf("filter %d: %d rows in %d saves", n, res.Rows, d.saves) // -v tells how far a long run is
 				if t.Failed() {
 					t.Fatalf("filter %d: %+v, versions %q, all %t, walk %t", n, f, b.versioning, all, d.last().Walk)
 				}
