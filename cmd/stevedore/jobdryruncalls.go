@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/xml"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -205,17 +204,11 @@ func (r *rehearsal) keepsVersions(ctx context.Context, bucket string) (bool, err
 	switch {
 	case err == nil:
 	case objectstore.NotFound(err):
-	case objectstore.AccessDenied(err), unknownCall(err):
+	case objectstore.AccessDenied(err), objectstore.NotImplemented(err):
 		keeps = true // a task takes it so, too
 	default:
 		return false, err
 	}
 	r.keeps[bucket] = keeps
 	return keeps, nil
-}
-
-// unknownCall reports whether the store has no such call.
-func unknownCall(err error) bool {
-	e, ok := errors.AsType[*objectstore.Error](err)
-	return ok && (e.Status == http.StatusNotImplemented || e.Status == http.StatusMethodNotAllowed)
 }

@@ -2,9 +2,7 @@ package generate
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/http"
 
 	"stevedore/internal/job"
 	"stevedore/internal/objectstore"
@@ -87,16 +85,5 @@ func (r *run) unwritten(ctx context.Context, err error) error {
 	return fmt.Errorf("generate manifest: %w", err)
 }
 
-// refused reports whether the store has answered for good, as opposed to being out of order for a while, or asked with
-// credentials about to be renewed.
-func refused(err error) bool {
-	e, ok := errors.AsType[*objectstore.Error](err)
-	if !ok || e.Status < 300 || e.Status >= 500 {
-		return false
-	}
-	switch e.Code {
-	case "ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired":
-		return false
-	}
-	return e.Status != http.StatusRequestTimeout && e.Status != http.StatusTooManyRequests
-}
+// refused reports whether the store has answered for good.
+func refused(err error) bool { return objectstore.Refused(err) }

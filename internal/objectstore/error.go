@@ -47,6 +47,22 @@ func AccessDenied(err error) bool { return hasStatus(err, http.StatusForbidden) 
 // PreconditionFailed reports whether err says that the object is not the one that was meant: its ETag differs.
 func PreconditionFailed(err error) bool { return hasStatus(err, http.StatusPreconditionFailed) }
 
+// NotImplemented reports whether err says that the store has no such call.
+func NotImplemented(err error) bool {
+	return hasStatus(err, http.StatusNotImplemented) || hasStatus(err, http.StatusMethodNotAllowed)
+}
+
+// Refused reports whether err says that the store has answered for good: asking again will not help. It has not if it is
+// out of order for a while or wants to be asked less often, if the credentials have expired, since they are about to be
+// renewed, and if there was no answer at all.
+func Refused(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	if !ok || e.Status < 300 || e.Status >= 500 || judge(0, e.Code) == refresh {
+		return false
+	}
+	return e.Status != http.StatusRequestTimeout && e.Status != http.StatusTooManyRequests
+}
+
 // Interrupted reports whether err says that a call through a Client ended without a final answer, because its context
 // ended or the store was closed: it may or may not have had its effect. See [Result.Interrupted].
 func Interrupted(err error) bool {

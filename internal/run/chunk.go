@@ -312,23 +312,12 @@ func (c *chunkRun) putPart(hard context.Context, row int64, failed bool, rows in
 	}
 }
 
-// Refused reports whether the store has answered for good: asking again will not
-// help. What it may answer otherwise later, or has not answered at all, is not;
-// credentials that have expired are about to be renewed.
+// Refused reports whether the store has refused for good to write a report or a
+// part of one. To [objectstore.Refused] it adds that a conflict is not for good: the
+// other request will be over.
 func Refused(err error) bool {
 	e, ok := errors.AsType[*objectstore.Error](err)
-	if !ok || e.Status < 300 || e.Status >= 500 {
-		return false
-	}
-	switch e.Status {
-	case http.StatusRequestTimeout, http.StatusConflict, http.StatusTooManyRequests:
-		return false
-	}
-	switch e.Code {
-	case "ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired":
-		return false
-	}
-	return true
+	return ok && e.Status != http.StatusConflict && objectstore.Refused(err)
 }
 
 // pause waits and reports false if ctx ended first.

@@ -2,8 +2,6 @@ package run
 
 import (
 	"context"
-	"errors"
-	"net/http"
 	"sync"
 	"time"
 
@@ -75,17 +73,11 @@ func (v *Versions) keeps(ctx context.Context, bucket string) (bool, error) {
 		b.settled, b.keeps = true, status != ""
 	case objectstore.NotFound(err):
 		b.settled, b.keeps = true, false // no such bucket: the task's own call will say so
-	case objectstore.AccessDenied(err), unknownCall(err):
+	case objectstore.AccessDenied(err), objectstore.NotImplemented(err):
 		b.settled, b.keeps = true, true
 	default:
 		b.err, b.retry = err, time.Now().Add(askAgain)
 		return false, err
 	}
 	return b.keeps, nil
-}
-
-// unknownCall reports whether the store has no such call.
-func unknownCall(err error) bool {
-	e, ok := errors.AsType[*objectstore.Error](err)
-	return ok && (e.Status == http.StatusNotImplemented || e.Status == http.StatusMethodNotAllowed)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 
 	"stevedore/internal/job"
 	"stevedore/internal/manifest"
@@ -32,7 +31,7 @@ func Failure(ctx context.Context, err error) error {
 		return failed(job.CodeManifestNotFound, "The manifest, or a file of it, does not exist: "+err.Error(), err)
 	case objectstore.AccessDenied(err):
 		return failed(job.CodeManifestForbidden, "Reading the manifest is forbidden: AccessDenied", err)
-	case refused(err):
+	case objectstore.Refused(err):
 		return Unreadable(err)
 	default:
 		return fmt.Errorf("read manifest: %w", err)
@@ -47,18 +46,4 @@ func Unreadable(err error) error {
 
 func failed(code, text string, err error) error {
 	return &job.FailedError{Reason: job.Fail(code, text), Err: err}
-}
-
-// refused reports whether the store has answered for good, as opposed to being out of order for a
-// while, or asked with credentials about to be renewed.
-func refused(err error) bool {
-	e, ok := errors.AsType[*objectstore.Error](err)
-	if !ok || e.Status < 300 || e.Status >= 500 {
-		return false
-	}
-	switch e.Code {
-	case "ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired":
-		return false
-	}
-	return e.Status != http.StatusRequestTimeout && e.Status != http.StatusTooManyRequests
 }
