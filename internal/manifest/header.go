@@ -18,7 +18,7 @@ func (c *CSV) header(line []byte) bool {
 	if problem != "" || !c.layout.fits(line, columns) {
 		return false
 	}
-	bucket, key := named(row.Bucket), named(row.RawKey)
+	bucket, key := FieldNamed(row.Bucket), FieldNamed(row.RawKey)
 	switch {
 	case bucket == "" || key == "":
 		return false
@@ -34,9 +34,10 @@ func (c *CSV) header(line []byte) bool {
 	return true
 }
 
-// named returns the field that the cell of a header means, "" if it means none. These are the names that query tools
-// and listings give their columns, and no more, since a row may be about a bucket and a key that are called so.
-func named(cell []byte) job.Field {
+// FieldNamed returns the field that the cell of a header means, "" if it means none. These are the names that query tools
+// and listings give their columns, and no more, since a row may be about a bucket and a key that are called so. A first
+// row is taken for a header if its cells for bucket and key both are names.
+func FieldNamed(cell []byte) job.Field {
 	const longest = 64 // bytes, far more than a name has
 	if len(cell) > longest {
 		return ""

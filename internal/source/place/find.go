@@ -286,11 +286,8 @@ func header(row []string) []job.Field {
 	fields := make([]job.Field, len(row))
 	for i, cell := range row {
 		fields[i] = job.FieldIgnore
-		cell = strings.ReplaceAll(strings.TrimSpace(cell), "_", "")
-		for _, f := range []job.Field{job.FieldBucket, job.FieldKey, job.FieldVersionID} {
-			if strings.EqualFold(cell, string(f)) && !slices.Contains(fields[:i], f) {
-				fields[i] = f
-			}
+		if f := manifest.FieldNamed([]byte(cell)); f != "" && !slices.Contains(fields[:i], f) {
+			fields[i] = f
 		}
 	}
 	if !slices.Contains(fields, job.FieldBucket) || !slices.Contains(fields, job.FieldKey) {

@@ -109,6 +109,34 @@ func TestGuess(t *testing.T) {
 	check("a,b,c,d\n", "", "")
 	check("\ufeffsize, Key,VERSION_ID,bucket\n", "Ignore,Key,VersionId,Bucket", header)
 	check("Bucket,Key,Key\n", "Bucket,Key,Ignore", header)
+	check("object_key,Size,Version ID,Bucket Name\n", "Key,Ignore,VersionId,Bucket", header)
+	check("bucket,%6Bey,v\n", "Bucket,Key,VersionId", number)
+}
+
+// TestRowLikeAHeader writes rows that name columns so that a job reads them, even leniently, wherever they are.
+func TestRowLikeAHeader(t *testing.T) {
+	t.Parallel()
+	check := func(bucket, key, want string) {
+		t.Helper()
+		row := manifest.Row{Bucket: []byte(bucket), Key: []byte(key)}
+		line := AppendRow(nil, &row, false)
+		if string(line) != want {
+			t.Errorf("%s/%s: got %s, want %s", bucket, key, line, want)
+		}
+		for _, text := range []string{string(line), "\n" + string(line)} {
+			rows, _ := read(t.Context(), t, nil, Place{File: write(t, "list", []byte(text))})
+			if len(rows) != 1 || string(rows[0].Bucket) != bucket || string(rows[0].Key) != key {
+				t.Errorf("%q: got %+v", text, rows)
+			}
+		}
+	}
+	check("bucket", "key", "bucket,%6Bey\n")
+	check("key", "Bucket", "key,%42ucket\n")
+	check("object", "version_id", "object,%76ersion_id\n")
+	check("source-bucket", "object name", "source-bucket,%6Fbject%20name\n")
+	check("bucket", "keys", "bucket,keys\n")
+	check("bucket", "key/", "bucket,key/\n")
+	check("photos", "key", "photos,key\n")
 }
 
 // TestFolder: a folder is found with and without the slash at its end.

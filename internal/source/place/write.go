@@ -174,14 +174,27 @@ func (w *Writer) Abort() {
 }
 
 // AppendRow appends row as a line of a CSV manifest: the key encoded anew from row.Key, cells quoted only if they
-// must be.
+// must be. Wherever it comes to stand, no job takes it for a header: a key such as "key" in a bucket such as "bucket"
+// has its first letter encoded.
 func AppendRow(line []byte, row *manifest.Row, versionID bool) []byte {
 	line = append(appendCell(line, row.Bucket), ',')
-	line = manifest.AppendKey(line, row.Key)
+	if isHeader(row) {
+		line = fmt.Appendf(line, "%%%02X", row.Key[0])
+		line = manifest.AppendKey(line, row.Key[1:])
+	} else {
+		line = manifest.AppendKey(line, row.Key)
+	}
 	if versionID {
 		line = appendCell(append(line, ','), row.VersionID)
 	}
 	return append(line, '\n')
+}
+
+// isHeader reports whether row, as its first, would be taken for the header of a manifest.
+func isHeader(row *manifest.Row) bool {
+	// Names of columns have no such characters, nearly all keys have.
+	return !bytes.ContainsAny(row.Key, "./0123456789") &&
+		manifest.FieldNamed(row.Key) != "" && manifest.FieldNamed(row.Bucket) != ""
 }
 
 func appendCell(line, cell []byte) []byte {
