@@ -31,6 +31,7 @@ type dryRunOptions struct {
 
 // dryRun is what a job would be.
 type dryRun struct {
+	Operation     job.Operation // as it was asked for
 	Tasks         int64
 	Chunks        int64         // the pieces that it would be done in
 	ManifestBytes int64         // of the manifest object
@@ -71,7 +72,7 @@ func (c *jobCommands) dryRun(ctx context.Context, spec *job.Spec, account string
 	if c.output == "json" {
 		return writeJSON(c.w.stdout, found)
 	}
-	return c.printDryRun(spec, found)
+	return c.printDryRun(found)
 }
 
 // invalidRequest is what the server would say of a request.
@@ -115,7 +116,7 @@ func (c *jobCommands) tryOut(ctx context.Context, access *objectstore.Access, at
 	if err != nil {
 		return nil, err
 	}
-	run := &dryRun{Sample: []wouldBe{}}
+	run := &dryRun{Operation: spec.Operation, Sample: []wouldBe{}}
 	if err := run.checkBuckets(ctx, access, spec); err != nil {
 		return nil, err
 	}
@@ -307,9 +308,9 @@ func (p *passing) Files(context.Context) iter.Seq2[generate.File, error] {
 }
 
 // printDryRun shows what the job would be, for people.
-func (c *jobCommands) printDryRun(spec *job.Spec, d *dryRun) error {
+func (c *jobCommands) printDryRun(d *dryRun) error {
 	t := tabwriter.NewWriter(c.w.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "Operation\t%s\n", printable(operationText(&spec.Operation)))
+	fmt.Fprintf(t, "Operation\t%s\n", printable(operationText(&d.Operation)))
 	fmt.Fprintf(t, "Tasks\t%s, in %s %s\n", thousands(d.Tasks), thousands(d.Chunks), plural(d.Chunks, "chunk"))
 	fmt.Fprintf(t, "Bytes\t%s\n", d.bytesText())
 	if d.Leniency != "" {

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"stevedore/internal/job"
 	"stevedore/internal/manifest"
@@ -26,6 +29,54 @@ func TestDryRunUsage(t *testing.T) {
 		if got := invoke(t.Context(), exampleText(t, "tag"), nil, append([]string{"job", "create"}, args...)...); got.code != exitUsage {
 			t.Errorf("%q: got %+v, want exit code %d", args, got, exitUsage)
 		}
+	}
+}
+
+// TestDryRunJSON has for programs all that people are told.
+func TestDryRunJSON(t *testing.T) {
+	t.Parallel()
+	s3 := objectstoretest.Start(t, objectstoretest.Config{})
+	s3.CreateBucket("reports")
+	s3.Put("b", "k", "hello")
+	manifest := s3.Put("manifests", "m.csv", "b,k\n")
+	request := fmt.Sprintf(`{"AccountId": %q, "ClientRequestToken": "t", "Priority": 1, "RoleArn": "arn:aws:iam::123456789012:role/r", "ConfirmationRequired": false,
+		"Operation": {"S3PutObjectTagging": {"TagSet": [{"Key": "a", "Value": "x y"}]}},
+		"Report": {"Enabled": true, "Bucket": "arn:aws:s3:::reports", "Format": "Report_CSV_20180820", "Prefix": "r", "ReportScope": "AllTasks"},
+		"Manifest": {"Spec": {"Format": "S3BatchOperations_CSV_20180820", "Fields": ["Bucket", "Key"]},
+			"Location": {"ObjectArn": "arn:aws:s3:::manifests/m.csv", "ETag": %q}}}`, devAccount, manifest.ETag)
+	got := invoke(t.Context(), request, []string{"AWS_ENDPOINT_URL_S3=" + s3.URL()}, "job", "create", "--cli-input-json", "-", "--dry-run", "-o", "json")
+	const want = `{
+    "Operation": {
+        "S3PutObjectTagging": {
+            "TagSet": [
+                {
+                    "Key": "a",
+                    "Value": "x y"
+                }
+            ]
+        }
+    },
+    "Tasks": 1,
+    "Chunks": 1,
+    "ManifestBytes": 4,
+    "Bytes": null,
+    "Report": {
+        "At": "s3://reports/r",
+        "Checked": true
+    },
+    "Sample": [
+        {
+            "Bucket": "b",
+            "Key": "k",
+            "Calls": [
+                "PUT s3://b/k?tagging  a=x y"
+            ]
+        }
+    ]
+}
+`
+	if diff := cmp.Diff(want, got.stdout); diff != "" || got.code != exitOK {
+		t.Errorf("exit code %d, %s (-want +got):\n%s", got.code, got.stderr, diff)
 	}
 }
 
