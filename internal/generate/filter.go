@@ -119,13 +119,14 @@ func encrypted(h *objectstore.Head, e *job.ObjectEncryptionFilter) bool {
 	return false
 }
 
-// sameKey reports whether key, as a store names it, is the one that is wanted. Some stores leave out all but its id.
+// sameKey reports whether key, as a store names it, is the one that is wanted. Some stores leave out all but its id, and MinIO
+// all but that and what ARNs of keys begin with.
 func sameKey(arn, key string) bool {
 	if arn == "" || arn == key {
 		return true
 	}
 	_, id, ok := strings.Cut(arn, ":key/")
-	return ok && id != "" && id == key
+	return ok && id != "" && id == strings.TrimPrefix(key, "arn:aws:kms:")
 }
 
 // replicationOf is the replication status of an object, as the filter names it. PENDING cannot be chosen.

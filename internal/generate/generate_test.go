@@ -3,15 +3,21 @@ package generate
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
+	"math/rand/v2"
+	"net/http"
 	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+
 	"stevedore/internal/job"
 	"stevedore/internal/objectstore"
+	"stevedore/internal/objectstore/objectstoretest"
 )
 
 // TestFilter checks the edges of every condition.
@@ -80,9 +86,78 @@ func TestKeysOfKMS(t *testing.T) {
 	check("", arn, true)
 	check(arn, arn, true)
 	check(arn, "1234", true)
+	check(arn, "arn:aws:kms:1234", true)
+	check(arn, "arn:aws:kms:12345", false)
+	check(arn, "arn:aws:kms:us-east-1:999999999999:key/1234", false)
 	check(arn, "123", false)
 	check(arn, "", false)
 	check("arn:aws:kms:us-east-1:123456789012:key/", "", false)
+}
+
+// TestExpiredCredentials loses no object whose HEAD is refused because the credentials have expired, which HEAD does not tell from
+// a key of the customer.
+func TestExpiredCredentials(t *testing.T) {
+	t.Parallel()
+	items := flat(300, func(_ *rand.Rand, i int) string { return fmt.Sprintf("%03d", i) })
+	for i := range items {
+		if items[i].encryption = ""; i%10 == 0 {
+			items[i].encryption = "customer"
+		}
+	}
+	for _, filter := range []job.ObjectEncryptionFilter{{NOTSSE: &job.NotSSE{}}, {SSEC: &job.SSEC{}}} {
+		var token atomic.Pointer[string]
+		token.Store(new("one"))
+		s3 := objectstoretest.Start(t, objectstoretest.Config{SessionToken: "one"})
+		s3.Fill("data", rowsOf(items))
+		store, err := objectstore.New(objectstore.Config{
+			Endpoint: s3.URL(), BackoffBase: time.Microsecond,
+			Credentials: aws.NewCredentialsCache(aws.CredentialsProviderFunc(func(ctx context.Context) (aws.Credentials, error) {
+				credentials, err := s3.Credentials().Retrieve(ctx)
+				credentials.SessionToken = *token.Load()
+				return credentials, err
+			})),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(store.Close)
+		var heads atomic.Int64
+		rotate := func() {
+			if heads.Add(1) == 100 { // in the middle of the listing
+				token.Store(new("two"))
+				credentials, err := s3.Credentials().Retrieve(t.Context())
+				if err != nil {
+					t.Error(err)
+				}
+				s3.Rotate(credentials.AccessKeyID, credentials.SecretAccessKey, "two")
+			}
+		}
+		f := &job.GeneratorFilter{MatchAnyObjectEncryption: []job.ObjectEncryptionFilter{filter}}
+		shelf, d := newShelf(), &diary{tb: t}
+		j := generation(newBucket(1, items), shelf, d, f)
+		j.Source = &rotating{Store: store, onHead: rotate}
+		res, err := Run(t.Context(), j, State{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		compareRows(t, rows(t, shelf, res), model(newBucket(1, items), f, false))
+		if heads.Load() < 100 {
+			t.Errorf("only %d HEADs", heads.Load())
+		}
+	}
+}
+
+// rotating is a store whose credentials change meanwhile.
+type rotating struct {
+	*objectstore.Store
+	onHead func()
+}
+
+func (r *rotating) Do(ctx context.Context, req *objectstore.Request, res *objectstore.Result) {
+	if req.Method == http.MethodHead {
+		r.onHead()
+	}
+	r.Store.Do(ctx, req, res)
 }
 
 // TestHeadsOnlyWhereNeeded looks only at what passes all other conditions, and not at more at once than is allowed.
@@ -103,6 +178,9 @@ func TestHeadsOnlyWhereNeeded(t *testing.T) {
 		for _, it := range b.items {
 			if it.size > 10_000 {
 				passing++
+				if it.encryption == "customer" && !it.gone {
+					passing++ // who is looked at twice, since the credentials may be at fault
+				}
 			}
 		}
 		f := &job.GeneratorFilter{ObjectSizeGreaterThanBytes: new(int64(10_000)), ObjectReplicationStatuses: []job.ReplicationStatus{"NONE"}}
