@@ -193,6 +193,9 @@ func (d *desk) open(ctx context.Context, name string, fields fieldsFlag, limit i
 	return src, nil
 }
 
+// often is how many rows are read between two looks at something else.
+const often = 1 << 12
+
 // each calls do with the rows of a list, in order, until do returns false.
 func (d *desk) each(ctx context.Context, name string, src *source.Source, do func(row *manifest.Row) (bool, error)) error {
 	notes := src.Notes()
@@ -206,7 +209,10 @@ func (d *desk) each(ctx context.Context, name string, src *source.Source, do fun
 			defer rows.Close()
 			defer func() { notes.Add(rows.Notes()) }()
 			var row manifest.Row
-			for rows.Next(&row) {
+			for n := 1; rows.Next(&row); n++ {
+				if n%often == 0 && ctx.Err() != nil {
+					return false, context.Cause(ctx)
+				}
 				if more, err := do(&row); err != nil || !more {
 					return false, err
 				}

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,8 +13,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"stevedore/internal/generate"
 	"stevedore/internal/job"
+	"stevedore/internal/manifest"
 	"stevedore/internal/objectstore/objectstoretest"
+	"stevedore/internal/source"
 	"stevedore/internal/source/check"
 )
 
@@ -61,6 +67,10 @@ func TestManifestUsage(t *testing.T) {
 	check(exitUsage, "--to xml", "convert", "@four.csv", "--to", "xml")
 	check(exitUsage, "several files", "convert", "@four.csv", "--to", "inventory")
 	check(exitUsage, "want the key of an object", "convert", "@four.csv", "--out", "s3://b/dir/")
+	check(exitUsage, "want the key of an object, such as s3://b/list.parquet, or --to inventory", "convert", "@four.csv", "--out", "s3://b", "--to", "parquet")
+	check(exitUsage, "--out @ is a folder: want a file, such as @list.csv, or --to inventory", "convert", "@four.csv", "--out", "@")
+	check(exitUsage, "--out @ is a folder: want a file, such as @list.csv.gz, or --to inventory", "make", "s3://photos", "--out", "@", "--to", "csv.gz")
+	check(exitUsage, "--out @four.csv is a file: an inventory is several, and wants a folder", "make", "s3://photos", "--out", "@four.csv", "--to", "inventory")
 	check(exitUsage, "a version cannot be written over", "convert", "@four.csv", "--out", "s3://b/k?versionId=v")
 	check(exitUsage, "cannot be read and written at once", "convert", "@four.csv", "--out", "@four.csv")
 	check(exitUsage, "want s3://bucket", "make", "photos")
@@ -74,6 +84,7 @@ func TestManifestUsage(t *testing.T) {
 	check(exitUsage, "--replication-status PENDING", "make", "s3://photos", "--replication-status", "PENDING")
 	check(exitNotFound, "no such file", "count", "@none.csv")
 	check(exitNotFound, "no such file", "convert", "@four.csv", "--fields", "Bucket,Key,Ignore,Ignore", "--out", "@no/such/folder.csv")
+	check(exitNotFound, "no such file", "make", "s3://photos", "--out", "@no/such/folder.csv")
 }
 
 // TestManifestFiles has every command work on files of this machine.
@@ -131,6 +142,10 @@ func TestManifestFiles(t *testing.T) {
 	convert("@rows.parquet", "@again.csv", "csv")
 	check(0, "src,a,v1\nsrc,b,null\n", "note: columns Bucket,Key,VersionId, guessed from the number of columns; if that is wrong: --fields\n", "head", "@again.csv")
 	check(0, "2\n", "", "count", "@inventory/manifest.json")
+	check(exitFailed, "", "error: @inventory/manifest.json is there: nothing was written\n"+
+		"  why   a new inventory would take its place and leave its data files behind\n"+
+		"  try   another folder, or to remove that inventory first\n", "convert", "@good.csv", "--to", "inventory", "--out", "@inventory")
+	check(0, "2\n", "", "count", "@inventory")
 
 	got := manifest("", "convert", "@header.csv", "--out", "@strict.csv")
 	const want = "ETag      c9a1d34626f8cad57cc365e4236ad999\n" +
@@ -241,6 +256,7 @@ func TestManifestStore(t *testing.T) {
 		m.Manifest.Location.ObjectArn != "arn:aws:s3:::lists/inv/manifest.json" {
 		t.Errorf("got %+v", got)
 	}
+	check(exitFailed, "", "s3://lists/inv/manifest.json is there: nothing was written", "make", "s3://src/dir/", "--to", "inventory", "--out", "s3://lists/inv/")
 	check(0, "3\n", "", "count", "s3://lists/inv/")
 	check(0, "3\n", "", "count", "s3://lists/inv")
 	check(0, "3\n", "", "count", "s3://lists/inv/manifest.json")
@@ -253,6 +269,42 @@ func TestManifestStore(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	check(0, "3\n", "gzip decompressed", "count", "@local.csv.gz")
+}
+
+// TestManifestInterrupted stops at once, also where nothing is waited for.
+func TestManifestInterrupted(t *testing.T) {
+	t.Parallel()
+	spool, err := generate.OpenSpool(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer spool.Close()
+	const all = 10_000
+	list, err := spool.Put(t.Context(), "list.csv", bytes.Repeat([]byte("src,a\n"), all), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	src, err := source.Locate(ctx, spool, source.Spec{Format: job.ManifestCSV, Fields: []job.Field{job.FieldBucket, job.FieldKey}, Object: list})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := 0
+	err = (&desk{}).each(ctx, "list", src, func(*manifest.Row) (bool, error) {
+		cancel()
+		rows++
+		return true, nil
+	})
+	if !errors.Is(err, context.Canceled) || rows == all {
+		t.Errorf("got %d rows and %v, want that it stops", rows, err)
+	}
+
+	folder := t.TempDir()
+	got := invoke(ctx, "src,a\n", nil, "manifest", "convert", "-", "--out", filepath.Join(folder, "list.csv"))
+	left, err := os.ReadDir(folder)
+	if got.code != exitInterrupted || got.stderr != "error: interrupted\n" || err != nil || len(left) > 0 {
+		t.Errorf("got %+v; left are %v, %v", got, left, err)
+	}
 }
 
 // TestManifestVersions lists the current versions of a bucket, or all.

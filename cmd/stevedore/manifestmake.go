@@ -208,6 +208,10 @@ func (d *desk) make(ctx context.Context, name string, filters filterFlags, out o
 	if err != nil {
 		return err
 	}
+	at, err := d.destination(ctx, out)
+	if err != nil {
+		return err
+	}
 	store, err := d.store(ctx)
 	if err != nil {
 		return err
@@ -233,7 +237,7 @@ func (d *desk) make(ctx context.Context, name string, filters filterFlags, out o
 	if err != nil {
 		return d.explain("list "+name, err)
 	}
-	m, err := d.write(ctx, name, src, out, func(*manifest.Row) {})
+	m, err := d.write(ctx, name, src, at, func(*manifest.Row) {})
 	if err != nil {
 		return err
 	}

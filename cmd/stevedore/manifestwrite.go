@@ -3,8 +3,11 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -45,9 +48,65 @@ func (f *outFlags) place() (place.Place, place.Format, error) {
 	case format == place.Inventory && p.Stream():
 		return p, "", usagef("--to inventory writes several files: want --out FOLDER or s3://bucket/prefix")
 	case format != place.Inventory && p.Stored() && (p.Object.Key == "" || strings.HasSuffix(p.Object.Key, "/")):
-		return p, "", usagef("--out %s: want the key of an object", f.out)
+		return p, "", usagef("--out %s: want the key of an object, such as %s, or --to inventory", f.out, p.In("list."+string(format)))
 	}
 	return p, format, nil
+}
+
+// destination is where a list is to be written, and how.
+type destination struct {
+	place  place.Place
+	format place.Format
+	to     place.Streams
+}
+
+// destination looks whether a list can be written where it is to be, as far as that can be told before there is one:
+// whoever lists a large bucket hears of it at once.
+func (d *desk) destination(ctx context.Context, f outFlags) (*destination, error) {
+	p, format, err := f.place()
+	if err != nil {
+		return nil, err
+	}
+	at := &destination{p, format, place.Streams{Stdout: d.w.stdout}}
+	switch {
+	case p.Stream():
+		return at, nil
+	case p.Stored():
+		if at.to.Store, err = d.store(ctx); err != nil {
+			return nil, err
+		}
+	default:
+		if err := f.checkFile(p, format); err != nil {
+			return nil, d.explain("write "+f.out, err)
+		}
+	}
+	if format != place.Inventory {
+		return at, nil
+	}
+	there, err := at.to.HasInventory(ctx, p)
+	if there {
+		err = &problem{
+			what: p.In(place.Manifest).String() + " is there: nothing was written",
+			why:  "a new inventory would take its place and leave its data files behind",
+			try:  "another folder, or to remove that inventory first", code: exitFailed,
+		}
+	}
+	return at, d.explain("write "+f.out, err)
+}
+
+// checkFile looks at what is where a file or a folder of this machine is to be.
+func (f *outFlags) checkFile(p place.Place, format place.Format) error {
+	stat, err := os.Stat(p.File)
+	switch {
+	case err == nil && stat.IsDir() && format != place.Inventory:
+		return usagef("--out %s is a folder: want a file, such as %s, or --to inventory", f.out, p.In("list."+string(format)))
+	case err == nil && !stat.IsDir() && format == place.Inventory:
+		return usagef("--out %s is a file: an inventory is several, and wants a folder", f.out)
+	case errors.Is(err, fs.ErrNotExist) && format != place.Inventory:
+		_, err = os.Stat(filepath.Dir(p.File))
+		return err
+	}
+	return nil
 }
 
 // made is what there is to say of a list that was written.
@@ -65,30 +124,21 @@ type made struct {
 }
 
 // write writes the rows of src that pass through edit.
-func (d *desk) write(ctx context.Context, name string, src *source.Source, f outFlags, edit func(*manifest.Row)) (m *made, err error) {
-	p, format, err := f.place()
-	if err != nil {
-		return nil, err
-	}
-	to := place.Streams{Stdout: d.w.stdout}
-	if p.Stored() {
-		if to.Store, err = d.store(ctx); err != nil {
-			return nil, err
-		}
-	}
+func (d *desk) write(ctx context.Context, name string, src *source.Source, at *destination, edit func(*manifest.Row)) (*made, error) {
 	columns := manifest.Columns{VersionID: src.Layout.HasVersionID()}
 	least := 2
 	if columns.VersionID {
 		least++
 	}
 	columns.Size = len(src.Layout.Cells()) > least
-	out, err := to.NewWriter(ctx, p, format, columns)
+	what := "write " + at.place.String()
+	out, err := at.to.NewWriter(ctx, at.place, at.format, columns)
 	if err != nil {
-		return nil, d.explain("write "+f.out, err)
+		return nil, d.explain(what, err)
 	}
 	err = d.each(ctx, name, src, func(row *manifest.Row) (bool, error) {
 		edit(row)
-		return true, d.explain("write "+f.out, out.Write(row))
+		return true, d.explain(what, out.Write(row))
 	})
 	if err == nil && out.Rows() == 0 {
 		err = &problem{what: name + " has no rows: nothing was written", code: exitNothing}
@@ -99,11 +149,11 @@ func (d *desk) write(ctx context.Context, name string, src *source.Source, f out
 	}
 	written, err := out.Close()
 	if err != nil {
-		return nil, d.explain("write "+f.out, err)
+		return nil, d.explain(what, err)
 	}
 	return &made{
-		Rows: out.Rows(), Out: f.out, Bytes: written.Size, ETag: written.ETag,
-		Manifest: manifestOf(written, format, out.Fields()), format: format, written: written,
+		Rows: out.Rows(), Out: at.place.String(), Bytes: written.Size, ETag: written.ETag,
+		Manifest: manifestOf(written, at.format, out.Fields()), format: at.format, written: written,
 	}, nil
 }
 
@@ -226,12 +276,16 @@ func (d *desk) convert(ctx context.Context, name string, fields fieldsFlag, out 
 	if from, err := place.Parse(name); err == nil && from == p && !p.Stream() {
 		return usagef("%s cannot be read and written at once", name)
 	}
+	at, err := d.destination(ctx, out)
+	if err != nil {
+		return err
+	}
 	src, err := d.open(ctx, name, fields, math.MaxInt64)
 	if err != nil {
 		return err
 	}
 	null = null && src.Layout.HasVersionID()
-	m, err := d.write(ctx, name, src, out, func(row *manifest.Row) {
+	m, err := d.write(ctx, name, src, at, func(row *manifest.Row) {
 		if null && len(row.VersionID) == 0 {
 			row.VersionID = []byte("null")
 		}

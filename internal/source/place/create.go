@@ -18,6 +18,8 @@ import (
 // Store is what writing needs of a store.
 type Store interface {
 	objectstore.Client
+	Head(ctx context.Context, o objectstore.Object) (objectstore.Info, error)
+	Delete(ctx context.Context, bucket, key string) error
 	Put(ctx context.Context, in objectstore.PutInput) (etag string, err error)
 }
 

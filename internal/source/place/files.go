@@ -35,8 +35,8 @@ func (f files) Head(_ context.Context, o objectstore.Object) (objectstore.Info, 
 	return infoOf(o, stat)
 }
 
-// Open reads a file from offset on, length bytes or with -1 all.
-func (f files) Open(_ context.Context, o objectstore.Object, offset, length int64) (io.ReadCloser, objectstore.Info, error) {
+// Open reads a file from offset on, length bytes or with -1 all. ctx bounds the reading too.
+func (f files) Open(ctx context.Context, o objectstore.Object, offset, length int64) (io.ReadCloser, objectstore.Info, error) {
 	name, err := f.find(o)
 	if err != nil {
 		return nil, objectstore.Info{}, err
@@ -56,12 +56,22 @@ func (f files) Open(_ context.Context, o objectstore.Object, offset, length int6
 	if length < 0 {
 		length = max(0, info.Size-offset)
 	}
-	return &section{io.NewSectionReader(file, offset, length), file}, info, nil
+	return &section{ctx, io.NewSectionReader(file, offset, length), file}, info, nil
 }
 
+// section is a part of a file.
 type section struct {
-	io.Reader
+	ctx context.Context //nolint:containedctx // of the reading
+	r   io.Reader
 	io.Closer
+}
+
+// Read fails once nobody waits for what it reads: a file has no connection that would break.
+func (s *section) Read(p []byte) (int, error) {
+	if s.ctx.Err() != nil {
+		return 0, context.Cause(s.ctx)
+	}
+	return s.r.Read(p)
 }
 
 // find returns the path of an object. A data file lies beside its manifest.json, or beside its folder, under

@@ -3,13 +3,8 @@ package place
 import (
 	"bytes"
 	"context"
-	"crypto/md5" //nolint:gosec // what inventories are checked with
-	"crypto/rand"
-	"encoding/hex"
 	"fmt"
-	"os"
 	"strconv"
-	"time"
 
 	"github.com/klauspost/compress/gzip"
 
@@ -48,22 +43,16 @@ type Writer struct {
 	inv  *inventoryWriter
 }
 
-// NewWriter returns a writer of a list to p, which for an inventory is the folder that is to hold it. Of columns, CSV has no
-// sizes. ctx bounds the writing.
+// NewWriter returns a writer of a list to p, which for an inventory is the folder that is to hold it; a list that is there is
+// replaced. Of columns, CSV has no sizes. ctx bounds the writing.
 func (s Streams) NewWriter(ctx context.Context, p Place, format Format, columns manifest.Columns) (*Writer, error) {
 	w := &Writer{format: format, columns: columns}
+	var err error
 	if format == Inventory {
-		w.inv = &inventoryWriter{ctx: ctx, to: s, folder: p, columns: columns, token: rand.Text()}
-		if p.Stored() {
-			return w, nil
-		}
-		if p.Stream() {
-			return nil, fmt.Errorf("an inventory is several files: it cannot be written to %s", p)
-		}
-		return w, os.MkdirAll(p.In("data").File, 0o755)
+		w.inv, err = s.newInventory(ctx, p, columns)
+		return w, err
 	}
 	contentType := map[Format]string{CSV: "text/csv", Gzip: "application/gzip", Parquet: "application/vnd.apache.parquet"}[format]
-	var err error
 	if w.file, err = s.Create(ctx, p, contentType); err != nil {
 		return nil, err
 	}
@@ -78,10 +67,13 @@ func (s Streams) NewWriter(ctx context.Context, p Place, format Format, columns 
 		if columns.Size {
 			names = append(names, "size")
 		}
-		w.rec, err = parquet.NewWriter(w.file, names)
+		if w.rec, err = parquet.NewWriter(w.file, names); err != nil {
+			w.file.Abort()
+			return nil, err
+		}
 	default: // the lines are written as they are
 	}
-	return w, err
+	return w, nil
 }
 
 // Rows returns the number of rows written.
@@ -149,7 +141,11 @@ func (w *Writer) Close() (Written, error) {
 	var err error
 	switch w.format {
 	case Inventory:
-		return w.inv.close()
+		written, err := w.inv.close()
+		if err != nil {
+			w.inv.abort()
+		}
+		return written, err
 	case Parquet:
 		err = w.rec.Close()
 	default:
@@ -164,11 +160,11 @@ func (w *Writer) Close() (Written, error) {
 	return w.file.Close()
 }
 
-// Abort gives up a list that was not closed. Data files of an inventory that were finished stay.
+// Abort gives up a list that was not closed, and removes what was written of it.
 func (w *Writer) Abort() {
 	if w.inv != nil {
 		w.inv.abort()
-	} else if w.file != nil {
+	} else {
 		w.file.Abort()
 	}
 }
@@ -202,107 +198,4 @@ func appendCell(line, cell []byte) []byte {
 		return append(line, cell...)
 	}
 	return append(append(append(line, '"'), bytes.ReplaceAll(cell, []byte(`"`), []byte(`""`))...), '"')
-}
-
-// inventoryWriter writes data files and at last the manifest.json that names them.
-type inventoryWriter struct {
-	ctx     context.Context //nolint:containedctx // of the writing
-	to      Streams
-	folder  Place
-	columns manifest.Columns
-	token   string // in the names of files
-
-	file   File
-	data   *manifest.DataWriter // nil: no file is begun
-	name   string
-	done   []manifest.DataFile
-	size   int64  // of them
-	bucket string // of the first row
-}
-
-func (v *inventoryWriter) write(row *manifest.Row) (err error) {
-	if v.data == nil {
-		v.name = fmt.Sprintf("data/%s-%d.csv.gz", v.token, len(v.done)+1)
-		if v.file, err = v.to.Create(v.ctx, v.folder.In(v.name), "application/gzip"); err != nil {
-			return err
-		}
-		v.data = manifest.NewDataWriter(v.file, v.columns)
-	}
-	if v.bucket == "" {
-		v.bucket = string(row.Bucket)
-	}
-	if err := v.data.Write(row); err != nil {
-		return err
-	}
-	if v.data.Rows() < fileRows {
-		return nil
-	}
-	return v.end()
-}
-
-// end ends a data file.
-func (v *inventoryWriter) end() error {
-	f, err := v.data.Close()
-	if err != nil {
-		return err
-	}
-	v.data = nil
-	if _, err := v.file.Close(); err != nil {
-		return err
-	}
-	f.Key = v.name
-	if v.folder.Stored() {
-		f.Key = v.folder.In(v.name).Object.Key
-	}
-	v.done = append(v.done, f)
-	v.size += f.Size
-	return nil
-}
-
-func (v *inventoryWriter) close() (Written, error) {
-	if v.data != nil {
-		if err := v.end(); err != nil {
-			v.abort()
-			return Written{}, err
-		}
-	}
-	// Who uploads a folder says where to: until then the files are beside their manifest.json, wherever that is.
-	bucket := v.bucket
-	if v.folder.Stored() {
-		bucket = v.folder.Object.Bucket
-	}
-	inv := manifest.NewInventory(v.bucket, bucket, time.Now(), v.columns)
-	inv.Files = v.done
-	text, err := inv.Encode()
-	if err != nil {
-		return Written{}, err
-	}
-	digest := md5.Sum(text) //nolint:gosec // not for safety
-	sum, err := v.put("manifest.checksum", []byte(hex.EncodeToString(digest[:])), "text/plain")
-	if err != nil {
-		return Written{}, err
-	}
-	written, err := v.put(Manifest, text, "application/json") // last, as it makes the others an inventory
-	written.Size += sum.Size + v.size
-	return written, err
-}
-
-// put writes a small file as a whole.
-func (v *inventoryWriter) put(name string, text []byte, contentType string) (Written, error) {
-	f, err := v.to.Create(v.ctx, v.folder.In(name), contentType)
-	if err != nil {
-		return Written{}, err
-	}
-	if _, err := f.Write(text); err != nil {
-		f.Abort()
-		return Written{}, err
-	}
-	return f.Close()
-}
-
-func (v *inventoryWriter) abort() {
-	if v.data != nil {
-		v.file.Abort()
-		v.data = nil
-	}
 }
