@@ -92,7 +92,7 @@ func (c *checker) options(tags []Tag) (o Options) {
 			}
 		case TagManifest:
 			if t.Value != lenient {
-				bad("%q is not %s", shorten(t.Value), lenient)
+				bad("the value %q is not known; the only one is written %s, in lower case", shorten(t.Value), lenient)
 			}
 			o.Lenient = t.Value == lenient
 		case TagParent:

@@ -62,7 +62,7 @@ func TestOptionsOfTags(t *testing.T) {
 		refuse(TagVerify, value, TagVerify+`: "`+value+`" is not sample or all`)
 	}
 	for _, value := range []string{"", "strict", "Lenient"} {
-		refuse(TagManifest, value, TagManifest+`: "`+value+`" is not lenient`)
+		refuse(TagManifest, value, TagManifest+`: the value "`+value+`" is not known; the only one is written lenient, in lower case`)
 	}
 	for _, value := range []string{"", "no job", "abcd", "0f8c6d1e-1111-4222-8333-4444555566667"} {
 		refuse(TagParent, value, TagParent+`: "`+value+`" is not the id of a job`)

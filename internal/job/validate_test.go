@@ -65,7 +65,7 @@ func TestValidate(t *testing.T) {
 		"ignore twice":      {func(s *Spec) { s.Manifest.Spec.Fields = []Field{"Ignore", "Key", "Ignore", "Bucket"} }, ""},
 		"unknown field":     {func(s *Spec) { s.Manifest.Spec.Fields = []Field{"Bucket", "Key", "Size"} }, `Manifest.Spec.Fields[2]: "Size" is not one of`},
 		"inventory":         {func(s *Spec) { s.Manifest.Spec = &ManifestSpec{Format: ManifestInventory} }, ""},
-		"generated format":  {func(s *Spec) { s.Manifest.Spec.Format = "S3InventoryReport_CSV_20211130" }, "Manifest.Spec.Format: "},
+		"generated format":  {func(s *Spec) { s.Manifest.Spec.Format = "S3InventoryReport_CSV_20211130" }, "Manifest.Spec.Format: a generated manifest is given as S3InventoryReport_CSV_20161130"},
 		"bucket, no key":    {func(s *Spec) { s.Manifest.Location.ObjectArn = "arn:aws:s3:::manifests" }, "Manifest.Location.ObjectArn: "},
 		"no arn":            {func(s *Spec) { s.Manifest.Location.ObjectArn = "s3://manifests/m.csv" }, `ObjectArn: "s3://manifests/m.csv" is not the ARN of an object (arn:aws:s3:::<bucket>/<key>)`},
 		"access point": {func(s *Spec) {
