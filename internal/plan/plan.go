@@ -119,6 +119,9 @@ func (p *planner) run(ctx context.Context, workers int, size int64) error {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
+			if _, final := errors.AsType[*job.FailedError](err); !final {
+				_ = p.flush(ctx) // the next try goes on from here; err is the one to tell
+			}
 			return err
 		}
 	}

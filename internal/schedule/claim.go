@@ -42,7 +42,7 @@ func (s *Scheduler) claim(hard context.Context, w *work) {
 			if !errors.Is(err, run.ErrFenced) && c.Chunk().Rows > 0 {
 				s.release(hard, c)
 			}
-			s.ended <- ending{running, id, err}
+			s.ended <- ending{what: running, id: id, err: err}
 		}()
 	}
 }

@@ -26,7 +26,7 @@ func (s *Scheduler) finishIfFree(hard context.Context, w *work) {
 // all have their outcome by way of Completing, a Cancelling or Failing one once
 // its chunks are given back. It does nothing if there is work left, or if
 // another node is at it.
-func (s *Scheduler) finish(ctx context.Context, t turn) error {
+func (s *Scheduler) finish(ctx context.Context, t *turn) error {
 	left, err := s.store.Work(ctx, t.id)
 	if err != nil {
 		return err
@@ -98,7 +98,7 @@ func thresholdReason() job.FailureReason {
 }
 
 // end writes the report, if there is anything to report, and ends the job.
-func (s *Scheduler) end(ctx context.Context, t turn, j *job.Job, to job.Status) error {
+func (s *Scheduler) end(ctx context.Context, t *turn, j *job.Job, to job.Status) error {
 	if j.Spec.Report.Enabled && j.Tally != nil && j.Tally.Executed() > 0 {
 		store, err := s.stores.Store(ctx, j.Account, j.Spec.RoleArn)
 		if gone, is := errors.AsType[*job.FailedError](err); is {
@@ -152,7 +152,7 @@ func (s *Scheduler) endWithoutReport(ctx context.Context, j *job.Job, to job.Sta
 // again reports whether what failed with err is worth another try. It is not if
 // the store has refused it, if rows of the report are lost, or if the store has
 // not answered for too long.
-func (s *Scheduler) again(ctx context.Context, t turn, err error) bool {
+func (s *Scheduler) again(ctx context.Context, t *turn, err error) bool {
 	if ctx.Err() != nil || errors.Is(err, job.ErrUnavailable) {
 		return true
 	}
@@ -160,7 +160,7 @@ func (s *Scheduler) again(ctx context.Context, t turn, err error) bool {
 	if _, report := errors.AsType[*report.WriteError](err); run.Refused(err) || report && !store {
 		return false
 	}
-	return t.failures+1 < s.config.Attempts
+	return !t.last(s.config.Attempts)
 }
 
 // writeReport writes the report unless that was done before a crash.

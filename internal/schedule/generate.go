@@ -22,13 +22,13 @@ import (
 // generate makes the manifest of a job that has a generator, unless it is made
 // already, and returns the job with it. What was listed before a crash is not
 // listed again.
-func (s *Scheduler) generate(ctx context.Context, t turn, own jobstore.Ownership, j job.Job, store *objectstore.Access) (job.Job, error) {
+func (s *Scheduler) generate(ctx context.Context, t *turn, own jobstore.Ownership, j job.Job, store *objectstore.Access) (job.Job, error) {
 	if j.Spec.ManifestGenerator == nil || j.Generated != nil {
 		return j, nil
 	}
-	made, err := s.list(ctx, own, &j, store)
+	made, err := s.list(ctx, t, own, &j, store)
 	if err != nil {
-		if t.failures+1 >= s.config.Attempts && ofStore(err) {
+		if t.last(s.config.Attempts) && ofStore(err) {
 			return j, generate.Failed(err)
 		}
 		return j, err
@@ -49,13 +49,13 @@ func (s *Scheduler) generate(ctx context.Context, t turn, own jobstore.Ownership
 }
 
 // list lists what the generator of j asks for and writes it to its depot.
-func (s *Scheduler) list(ctx context.Context, own jobstore.Ownership, j *job.Job, store *objectstore.Access) (generate.Result, error) {
+func (s *Scheduler) list(ctx context.Context, t *turn, own jobstore.Ownership, j *job.Job, store *objectstore.Access) (generate.Result, error) {
 	depot, done, err := s.depot(j, store)
 	if err != nil {
 		return generate.Result{}, err
 	}
 	defer done()
-	journal := &journal{s, own}
+	journal := &journal{s, t, own}
 	from, err := journal.state(ctx)
 	if err != nil {
 		return generate.Result{}, err
@@ -162,6 +162,7 @@ func (f spooled) Open(ctx context.Context, o objectstore.Object, offset, length 
 // journal keeps the progress of a generator in the job store.
 type journal struct {
 	scheduler *Scheduler
+	turn      *turn
 	own       jobstore.Ownership
 }
 
@@ -185,7 +186,13 @@ func (l *journal) Save(ctx context.Context, state generate.State, files []genera
 			return fmt.Errorf("encode file: %w", err)
 		}
 	}
-	return l.scheduler.node.PutGeneration(ctx, l.own, record, records)
+	if err := l.scheduler.node.PutGeneration(ctx, l.own, record, records); err != nil {
+		return err
+	}
+	if !state.Walk { // which is begun anew by every try
+		l.turn.advanced.Store(true)
+	}
+	return nil
 }
 
 // Files implements generate.Journal.

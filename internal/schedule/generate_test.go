@@ -205,3 +205,20 @@ func TestGeneratorThatCannotGoOn(t *testing.T) {
 		}
 	})
 }
+
+// An outage is not the last one that a job bears if it got on before.
+func TestGeneratorGetsOnBetweenOutages(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.config.Attempts, w.objects.MaxAttempts = 1, 1
+	w.seed(6000)
+	outage := w.s3.Fault(s3test.Match{Op: "ListObjectsV2", Bucket: "data", Skip: 6, Times: 1}, s3test.Status(503, "SlowDown"))
+	spec := w.generated(false, nil)
+	spec.ConfirmationRequired = nil
+	w.run()
+	id := w.create(spec)
+	w.awaitStatus(id, job.Suspended)
+	if j := w.job(id); j.Plan.Tasks != 6000 || outage.Hits() != 1 {
+		t.Errorf("plan %+v, %d outages", j.Plan, outage.Hits())
+	}
+}

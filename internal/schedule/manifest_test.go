@@ -62,6 +62,35 @@ func TestInventory(t *testing.T) {
 	}
 }
 
+// A store that fails again and again ends no job that gets on in between.
+func TestPlanningGetsOnBetweenOutages(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.config.Attempts, w.objects.MaxAttempts = 2, 1
+	keys := w.seed(12)
+	var lists [][]string
+	for i := range keys {
+		lists = append(lists, keys[i:i+1])
+	}
+	spec := w.inventory(lists...)
+	var outages []*s3test.Fault
+	for i := range lists[1:] {
+		name := fmt.Sprintf("data/%d.csv.gz", i+1)
+		outages = append(outages, w.s3.Fault(s3test.Match{Op: "GetObject", Key: hasSuffix(name), Times: 1}, s3test.Status(503, "SlowDown")))
+	}
+	w.run()
+	id := w.create(spec)
+	w.awaitStatus(id, job.Complete)
+	if j, _ := w.verify(id); j.Tally.Succeeded != int64(len(keys)) {
+		t.Errorf("tally %+v", j.Tally)
+	}
+	for i, f := range outages {
+		if f.Hits() == 0 {
+			t.Errorf("file %d was never out of reach", i+1)
+		}
+	}
+}
+
 // A node dies in the middle of planning a file, and in the middle of its tasks: the
 // next one goes on there, and nothing is done to an object that is not counted.
 func TestInventoryThroughCrashes(t *testing.T) {

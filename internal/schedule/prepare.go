@@ -15,7 +15,7 @@ import (
 
 // plan brings a job from New or Preparing to Ready or Suspended, if nobody else
 // is at it. A *job.FailedError fails the job.
-func (s *Scheduler) plan(ctx context.Context, t turn) error {
+func (s *Scheduler) plan(ctx context.Context, t *turn) error {
 	own, err := s.own(ctx, t)
 	if err != nil {
 		return err
@@ -47,10 +47,14 @@ func (s *Scheduler) plan(ctx context.Context, t turn) error {
 	spec, objects := s.manifestOf(&j, store)
 	request := plan.Request{Source: spec, Most: plan.MaxTasks(j.Spec.Operation)}
 	planned, err := plan.Make(ctx, request, objects, from, func(ctx context.Context, chunks []job.Chunk, cp job.Checkpoint) error {
-		return s.node.PutChunks(ctx, own, chunks, cp)
+		err := s.node.PutChunks(ctx, own, chunks, cp)
+		if err == nil && len(chunks) > 0 {
+			t.advanced.Store(true)
+		}
+		return err
 	})
 	if err != nil {
-		if _, is := errors.AsType[*objectstore.Error](err); is && t.failures+1 >= s.config.Attempts {
+		if _, is := errors.AsType[*objectstore.Error](err); is && t.last(s.config.Attempts) {
 			return source.Unreadable(err)
 		}
 		return s.unlessCancelled(ctx, &j, err)
@@ -80,7 +84,7 @@ func (s *Scheduler) plan(ctx context.Context, t turn) error {
 }
 
 // own takes a job for planning or finishing it, or answers errElsewhere.
-func (s *Scheduler) own(ctx context.Context, t turn) (jobstore.Ownership, error) {
+func (s *Scheduler) own(ctx context.Context, t *turn) (jobstore.Ownership, error) {
 	own, ok, err := s.node.Own(ctx, job.Job{ID: t.id, Account: t.account})
 	if err == nil && !ok {
 		err = errElsewhere

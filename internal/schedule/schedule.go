@@ -20,6 +20,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"stevedore/internal/job"
@@ -159,14 +160,19 @@ const elsewhere = 200 * time.Millisecond
 // turn is one try of planning or finishing a job.
 type turn struct {
 	account, id string
-	failures    int // of the tries before it
+	before      int         // failures in a row of the tries before it
+	advanced    atomic.Bool // the job got on in it, durably: those count no more
 }
+
+// last reports whether the job is not to be tried again if this try fails.
+func (t *turn) last(attempts int) bool { return !t.advanced.Load() && t.before+1 >= attempts }
 
 // ending tells how a goroutine ended.
 type ending struct {
-	what activity
-	id   string
-	err  error
+	what     activity
+	id       string
+	err      error
+	advanced bool // for all that, the job got on
 }
 
 // New returns a Scheduler for node. Run starts it.
@@ -329,14 +335,14 @@ func (s *Scheduler) react(hard context.Context, w *work, j *job.Summary) {
 }
 
 // start runs f for w on a goroutine of its own.
-func (s *Scheduler) start(hard context.Context, w *work, what activity, f func(context.Context, turn) error) {
+func (s *Scheduler) start(hard context.Context, w *work, what activity, f func(context.Context, *turn) error) {
 	ctx, stop := context.WithCancel(hard)
 	w.busy, w.doing, w.stop = true, what, stop
 	s.counts[what]++
-	t := turn{w.job.Account, w.job.ID, w.failures}
+	t := &turn{account: w.job.Account, id: w.job.ID, before: w.failures}
 	go func() {
 		err := f(ctx, t)
-		s.ended <- ending{what, t.id, err}
+		s.ended <- ending{what: what, id: t.id, err: err, advanced: t.advanced.Load()}
 	}()
 }
 
@@ -349,6 +355,9 @@ func (s *Scheduler) settle(hard context.Context, e ending) {
 	} else {
 		w.stop()
 		w.busy, w.stop = false, nil
+	}
+	if e.advanced {
+		w.failures = 0
 	}
 	failed, isFailed := errors.AsType[*job.FailedError](e.err)
 	switch {
