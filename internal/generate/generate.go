@@ -23,7 +23,8 @@
 // A store that leaves rows out without any sign loses them here as anywhere, and one that orders keys its own way, but shows it
 // within no page that was asked for, is not found out.
 //
-// Objects that come or go while the bucket is listed may or may not be in the manifest.
+// Objects that come or go while the bucket is listed may or may not be in the manifest. Its own files, if they are kept in that
+// bucket, are not: a task might change them while they are read.
 //
 // # Owners
 //
@@ -118,6 +119,7 @@ type run struct {
 	token  string       // in the names of files
 	files  atomic.Int64 // named
 	most   int64        // rows of a file
+	own    string       // what the keys of these files begin with if they lie in the bucket that is listed, else empty
 
 	state    State // as saved; the workers, while they run, see of it only what follows
 	versions bool
@@ -128,10 +130,14 @@ type run struct {
 func newRun(j Job, from State) *run {
 	j.Workers = min(cmp.Or(j.Workers, defaultWorkers), MaxRanges)
 	j.Heads = cmp.Or(j.Heads, defaultHeads)
-	return &run{
+	r := &run{
 		job: j, bucket: job.BucketName(j.Generator.SourceBucket), filter: newFilter(j.Generator.Filter),
 		token: newToken(), most: fileRows, state: from,
 	}
+	if at := j.Depot.At(""); at.Bucket == r.bucket {
+		r.own = at.Key
+	}
+	return r
 }
 
 func (r *run) generate(ctx context.Context) (Result, error) {

@@ -205,6 +205,30 @@ func TestInBucket(t *testing.T) {
 	}
 }
 
+// TestInSourceBucket keeps the manifest in the bucket that it lists, where its files come to lie behind what was listed.
+func TestInSourceBucket(t *testing.T) {
+	t.Parallel()
+	s3, store := served(t, objectstoretest.Config{PageSize: 10})
+	s3.SetVersioning("data", "Enabled")
+	for i := range 500 {
+		s3.Put("data", fmt.Sprintf("k%03d", i), "hello")
+	}
+	s3.Put("data", "z/job-another/manifest.json", "{}") // is an object like others
+	d := &diary{tb: t}
+	j := generation(nil, nil, d, nil)
+	j.Workers = 1
+	j.Source, j.Depot = store, InBucket(store, &job.ManifestOutputLocation{Bucket: "arn:aws:s3:::data", ManifestPrefix: "z"}, j.ID)
+	r := newRun(j, State{})
+	r.most = 100
+	res, err := r.generate(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Rows != 501 || res.Files < 5 {
+		t.Errorf("%d rows in %d files, want 501 in 5 or more", res.Rows, res.Files)
+	}
+}
+
 // TestSpool writes a manifest to a folder, and reads it there as from a store.
 func TestSpool(t *testing.T) {
 	t.Parallel()

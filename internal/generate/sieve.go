@@ -26,6 +26,8 @@ func (s *sieve) sift(ctx context.Context, entries []objectstore.ListEntry) ([]*o
 	for i := range entries {
 		e := &entries[i]
 		switch {
+		case r.own != "" && bytes.HasPrefix(e.Key, []byte(r.own)):
+			continue
 		case e.DeleteMarker && (!r.job.AllVersions || !r.filter.eligible): // whether to replicate a marker is for the rules
 			continue
 		case r.versions && !r.job.AllVersions && !e.IsLatest:
