@@ -136,6 +136,9 @@ func locate(ctx context.Context, objects Objects, spec Spec) (*Source, error) {
 
 // sniff finds out whether the manifest is compressed.
 func (s *Source) sniff(ctx context.Context) error {
+	if s.Size == 0 {
+		return nil // a range of nothing is refused
+	}
 	var magic [4]byte
 	body, _, err := s.objects.Open(ctx, s.Object, 0, int64(len(magic)))
 	if err != nil {

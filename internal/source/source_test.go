@@ -45,6 +45,9 @@ func (s store) Open(_ context.Context, o objectstore.Object, offset, length int6
 		return nil, info, err
 	}
 	end := info.Size
+	if length > 0 && offset >= end {
+		return nil, info, &objectstore.Error{Op: "GetObject", Status: 416, Code: "InvalidRange"}
+	}
 	if length >= 0 {
 		end = min(end, offset+length)
 	}
@@ -103,6 +106,15 @@ func TestCSV(t *testing.T) {
 	check(manifest.Position{}, manifest.Position{}, "one", "two", "three")
 	check(manifest.Position{Offset: 8, Line: 2}, manifest.Position{Offset: 16}, "two")
 	check(manifest.Position{Offset: 27, Line: 5}, manifest.Position{})
+
+	s["b/m.csv"] = nil
+	for _, lenient := range []bool{false, true} {
+		spec := s.csv()
+		spec.Lenient = lenient
+		if got, err := all(t, locate(t, s, spec)); err != nil || len(got) > 0 {
+			t.Errorf("an empty manifest, leniently %t: got %q, %v", lenient, got, err)
+		}
+	}
 
 	_, err = src.Open(t.Context(), 0, "another", manifest.Position{}, manifest.Position{})
 	if e, ok := errors.AsType[*job.FailedError](err); !ok || e.Reason.FailureCode != job.CodeManifestChanged {
