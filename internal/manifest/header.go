@@ -1,7 +1,7 @@
 package manifest
 
 import (
-	"strings"
+	"bytes"
 
 	"stevedore/internal/job"
 )
@@ -42,8 +42,22 @@ func FieldNamed(cell []byte) job.Field {
 	if len(cell) > longest {
 		return ""
 	}
-	name := strings.Trim(string(cell), " \t\"'"+bom)
-	switch strings.ToLower(strings.NewReplacer("_", "", "-", "", " ", "").Replace(name)) {
+	// Of the longest name. It is not made with strings, as writers of manifests ask this of every row.
+	var letters [len("sourcebucket")]byte
+	n := 0
+	for _, b := range bytes.Trim(cell, " \t\"'"+bom) {
+		switch {
+		case b == '_', b == '-', b == ' ':
+			continue
+		case n == len(letters):
+			return ""
+		case 'A' <= b && b <= 'Z':
+			b += 'a' - 'A'
+		}
+		letters[n] = b
+		n++
+	}
+	switch string(letters[:n]) {
 	case "bucket", "bucketname", "sourcebucket":
 		return job.FieldBucket
 	case "key", "keyname", "name", "object", "objectkey", "objectname":
