@@ -43,8 +43,9 @@ with the same operation, role, priority, confirmation and report settings. Its t
 are those of the other job, and stevedore:parent names that.
 
 A single file of failed rows is used where it lies. Several, or those chosen with
---codes, are joined beside the report, in a file retry-....csv. This takes access to
-the store: as exec finds it (see stevedore help environment).
+--codes, are joined beside the report, in a file retry-....csv; so is one whose first row
+would be taken for a header. This takes access to the store: as exec finds it (see
+stevedore help environment).
 
 The same failures make one job only, however often this is called; --again makes
 another. Tasks that never ran, as their job was stopped, are not in its report and
@@ -65,6 +66,9 @@ not covered; how many there are is said.`,
 			for i := range o.codes {
 				o.codes[i] = strings.TrimSpace(o.codes[i])
 			}
+			if cmd.Flags().Changed("codes") && (len(o.codes) == 0 || slices.Contains(o.codes, "")) {
+				return usagef("--codes %q: want codes such as SlowDown,InternalError", strings.Join(o.codes, ","))
+			}
 			slices.Sort(o.codes)
 			o.codes = slices.Compact(o.codes)
 			return c.withJob(cmd.Context(), args[0], func(api *client, id string) error {
@@ -74,12 +78,12 @@ not covered; how many there are is said.`,
 	}
 	fs := cmd.Flags()
 	fs.StringSliceVar(&o.codes, "codes", nil, "only tasks that failed with these `CODES`, with commas between them")
-	fs.BoolVar(&o.follow, "watch", false, "follow the new job until it has ended")
-	fs.BoolVar(&o.exitStatus, "exit-status", false, "with --watch: exit with 3 if tasks failed, with 5 if the job did")
+	fs.BoolVar(&o.follow, "watch", false, "follow the new job until it has ended, and exit with 5 if it Failed")
+	fs.BoolVar(&o.exitStatus, "exit-status", false, "with --watch: exit with 3 if tasks failed, with 5 if the job Failed or was Cancelled")
 	fs.BoolVar(&o.again, "again", false, "make another job even if there is one for the same failures")
 	fs.BoolVar(&o.dryRun, "dry-run", false, "only say what the job would be; with -o json the request, too")
 	fs.StringVar(&c.connect.s3, "s3-endpoint-url", "", "`URL` of the store")
-	o.interval, o.progress = time.Second, "auto"
+	o.interval, o.progress, o.failing = time.Second, "auto", true
 	return cmd
 }
 
@@ -92,7 +96,7 @@ type retryPlan struct {
 	NotRun      int64            // tasks that the parent did not come to; they are not covered
 	Tasks       int64            // of the new job
 	Manifest    string           // s3:// URL
-	Joined      bool             // it is put together from several files, or a part of one
+	Joined      bool             // it is put together from several files, or a part of one, or not as it lies
 	Request     job.Spec
 
 	tasks *failedTasks
@@ -181,7 +185,7 @@ func (c *jobCommands) planRetry(
 	p := parent.ProgressSummary
 	plan := &retryPlan{
 		Parent: parent.JobId, FailedTasks: seen.tally.Failed, Codes: map[string]int64{}, Chosen: o.codes, NotRun: p.TotalNumberOfTasks - executed(p),
-		Tasks: seen.chosen, Joined: len(tasks.files) > 1 || seen.chosen < seen.tally.Failed, tasks: tasks, size: int64(size),
+		Tasks: seen.chosen, Joined: len(tasks.files) > 1 || seen.chosen < seen.tally.Failed || seen.header, tasks: tasks, size: int64(size),
 	}
 	for code, n := range seen.tally.Codes {
 		plan.Codes[code] = n.Count

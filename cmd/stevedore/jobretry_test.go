@@ -67,6 +67,7 @@ func TestRetryUsage(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{
 		{"00e1", "--exit-status"}, {"00e1", "--dry-run", "--watch"}, {"00e1", "--dry-run", "-o", "name"}, {}, {"00e1", "00e2"},
+		{"00e1", "--codes", ""}, {"00e1", "--codes="}, {"00e1", "--codes", "SlowDown,"},
 	} {
 		if got := invoke(t.Context(), "", nil, append([]string{"job", "retry"}, args...)...); got.code != exitUsage {
 			t.Errorf("%q: got %+v, want exit code %d", args, got, exitUsage)
@@ -186,6 +187,65 @@ func TestRetryCodes(t *testing.T) {
 	if err := c.printRetry(plan); err != nil || !strings.Contains(stdout.String(), "\nChosen       SlowDown\n") {
 		t.Errorf("got %v and\n%s", err, &stdout)
 	}
+}
+
+// TestRetryHeader: a first row that a job would take for a header is written so that it does not.
+func TestRetryHeader(t *testing.T) {
+	t.Parallel()
+	s3 := objectstoretest.Start(t, objectstoretest.Config{})
+	at, access := storeOf(t, s3)
+	parent := retryParent(3, 0, 3)
+	const rest = ",,failed,404,NoSuchKey,gone\n"
+	putReport(s3, parent, "bucket,key"+rest+"bucket,key"+rest+"bucket,zzz"+rest)
+	plan, err := (&jobCommands{}).planRetry(t.Context(), at, access, parent, nil, retryOptions{})
+	if err != nil || !plan.Joined {
+		t.Fatalf("got %+v, %v, want a manifest of its own", plan, err)
+	}
+	made, err := plan.tasks.join(t.Context(), plan.place, nil, plan.size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	object, _ := s3.Object(made.Bucket, made.Key)
+	if want := "bucket,%6Bey" + rest + "bucket,key" + rest + "bucket,zzz" + rest; string(object.Body) != want || int64(len(want)) != plan.size {
+		t.Errorf("got %q, %d bytes, want %q", object.Body, plan.size, want)
+	}
+	layout, err := manifest.NewLayout(plan.Request.Manifest.Spec.Fields)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, n := manifest.NewCSV(bytes.NewReader(object.Body), layout, manifest.Position{}), 0
+	for row := (manifest.Row{}); rows.Next(&row); n++ {
+		if n == 0 && string(row.Key) != "key" {
+			t.Errorf("got the key %s", row.Key)
+		}
+	}
+	if n != 3 || rows.Err() != nil {
+		t.Errorf("got %d rows, %v", n, rows.Err())
+	}
+}
+
+// TestRetryWatched tells with its exit code of a new job that fails.
+func TestRetryWatched(t *testing.T) {
+	t.Parallel()
+	s3 := objectstoretest.Start(t, objectstoretest.Config{})
+	putReport(s3, retryParent(2, 1, 1), failedTwo)
+	check := func(want int, status string, flags ...string) {
+		t.Helper()
+		parent := strings.Replace(described("Complete"), "<Status>", "<Operation><S3DeleteObjectTagging/></Operation>"+
+			"<Report><Bucket>arn:aws:s3:::reports</Bucket><Prefix>r</Prefix><Format>Report_CSV_20180820</Format><Enabled>true</Enabled><ReportScope>AllTasks</ReportScope></Report>"+
+			"<Status>", 1)
+		url, _ := fakeAPI(t, answer{200, parent}, answer{200, "<GetJobTaggingResult" + ns + "/>"}, answer{200, listed("")},
+			answer{200, "<CreateJobResult" + ns + "><JobId>" + someID + "</JobId></CreateJobResult>"}, answer{200, described(status)})
+		got := invoke(t.Context(), "", nil, append([]string{"job", "retry", someID, "--watch", "--endpoint-url", url, "--s3-endpoint-url", s3.URL()}, flags...)...)
+		if got.code != want || !strings.Contains(got.stdout, "job/"+someID+" "+status) {
+			t.Errorf("%s %q: got %+v, want exit code %d", status, flags, got, want)
+		}
+	}
+	check(exitJobFailed, "Failed")
+	check(exitOK, "Cancelled")
+	check(exitJobFailed, "Cancelled", "--exit-status")
+	check(exitOK, "Complete")
+	check(exitTasksFailed, "Complete", "--exit-status")
 }
 
 // TestRetryVersions: whose version ids count.

@@ -25,6 +25,7 @@ type manifestCommands struct {
 	w       world
 	connect connectFlags
 	output  string
+	quiet   bool
 }
 
 func newManifest(w world) *cobra.Command {
@@ -58,6 +59,7 @@ the other AWS_ variables, or --ready-file.`,
 	flags.StringVar(&c.connect.region, "region", "", "`REGION` of the store")
 	flags.StringVar(&c.connect.readyFile, "ready-file", "", "take both and the keys from `PATH`, written by stevedore dev")
 	flags.StringVarP(&c.output, "output", "o", "table", "table or json")
+	flags.BoolVarP(&c.quiet, "quiet", "q", false, "do not show progress on a terminal")
 	cmd.AddCommand(c.count(), c.head(), c.convert(), c.make(), c.validate())
 	return cmd
 }
@@ -110,6 +112,7 @@ func (f *fieldsFlag) fields() ([]job.Field, error) {
 type desk struct {
 	*manifestCommands
 
+	meter   *meter
 	at      *connection // nil: not asked for yet
 	access  *objectstore.Access
 	cleanup []func()
@@ -120,13 +123,25 @@ func (c *manifestCommands) with(do func(d *desk) error) error {
 	if c.output != "table" && c.output != "json" {
 		return usagef("-o %s: want table or json", c.output)
 	}
-	d := &desk{manifestCommands: c}
+	d := newDesk(c)
 	defer func() {
+		d.meter.clear()
 		for _, f := range slices.Backward(d.cleanup) {
 			f()
 		}
 	}()
 	return do(d)
+}
+
+func newDesk(c *manifestCommands) *desk {
+	return &desk{manifestCommands: c, meter: newMeter(c.w.stderr, c.w.getenv)}
+}
+
+// show tells how far the command is, if somebody is there to look.
+func (d *desk) show(s sample) {
+	if d.meter.width != nil && !d.quiet {
+		d.meter.show(s)
+	}
 }
 
 // store returns the store.
@@ -171,7 +186,7 @@ func (d *desk) find(ctx context.Context, name string, o place.Options, limit int
 		return nil, d.explain("read "+name, err)
 	}
 	if l.Guessed != "" && l.Fields != nil {
-		fmt.Fprintf(d.w.stderr, "note: columns %s, guessed from %s; if that is wrong: --fields\n", columnsOf(l.Fields), l.Guessed)
+		d.meter.say(fmt.Sprintf("note: columns %s, guessed from %s; if that is wrong: --fields", columnsOf(l.Fields), l.Guessed))
 	}
 	return l, nil
 }
@@ -229,7 +244,7 @@ func (d *desk) each(ctx context.Context, name string, src *source.Source, do fun
 // noteLeniency says what a job would not put up with unless it is told to.
 func (d *desk) noteLeniency(what string) {
 	if what != "" {
-		fmt.Fprintf(d.w.stderr, "note: %s; a job does so only with the tag stevedore:manifest=lenient\n", what)
+		d.meter.say("note: " + what + "; a job does so only with the tag stevedore:manifest=lenient")
 	}
 }
 
@@ -330,16 +345,16 @@ func (d *desk) count(ctx context.Context, name string, fields fieldsFlag) error 
 	if err != nil {
 		return err
 	}
-	m := newMeter(d.w.stderr, d.w.getenv)
-	defer m.clear()
 	forget := func(_ context.Context, _ []job.Chunk, cp job.Checkpoint) error {
-		if cp.File == 0 && l.Fields != nil && !l.Foreign && m.width != nil {
-			m.show(sample{label: "count", unit: "bytes", done: cp.Offset, total: l.Size})
+		s := sample{label: "count", unit: "rows", done: cp.Rows}
+		if l.Fields != nil && !l.Foreign && cp.Offset > 0 {
+			s.total = int64(float64(cp.Rows) * float64(l.Size) / float64(cp.Offset)) // about
 		}
+		d.show(s)
 		return nil
 	}
 	p, err := plan.Make(ctx, plan.Request{Source: l.Spec}, l.Objects, job.Checkpoint{}, forget)
-	m.clear()
+	d.meter.clear()
 	if err != nil && !isEmpty(err) {
 		return d.explain("count "+name, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -269,6 +270,44 @@ func TestManifestStore(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	check(0, "3\n", "gzip decompressed", "count", "@local.csv.gz")
+}
+
+// TestManifestProgress is shown on a terminal, unless it is not wanted, and nowhere else.
+func TestManifestProgress(t *testing.T) {
+	t.Parallel()
+	s3 := objectstoretest.Start(t, objectstoretest.Config{})
+	s3.Put("src", "a", "1")
+	folder := t.TempDir()
+	list := filepath.Join(folder, "list.csv")
+	if err := os.WriteFile(list, bytes.Repeat([]byte("src,a\n"), 1<<17), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	check := func(terminal, quiet bool, do func(d *desk) error, want string) {
+		t.Helper()
+		var stderr bytes.Buffer
+		w := world{stdout: io.Discard, stderr: &stderr, environ: []string{"AWS_ENDPOINT_URL_S3=" + s3.URL()}}
+		err := (&manifestCommands{w: w, output: "table", quiet: quiet}).with(func(d *desk) error {
+			if terminal {
+				d.meter.width = func() int { return 100 }
+			}
+			return do(d)
+		})
+		first, _, _ := strings.Cut(strings.TrimPrefix(stderr.String(), "\r\x1b[K"), "\r")
+		gone := strings.HasSuffix(stderr.String(), "\r\x1b[K")
+		if err != nil || !strings.HasPrefix(first, want) || (first == "") != (want == "") || gone != (want != "") {
+			t.Errorf("got %q, %v, want %q and that it is taken away", &stderr, err, want)
+		}
+	}
+	out := outFlags{to: "csv", out: filepath.Join(folder, "out.csv")}
+	convert := func(d *desk) error { return d.convert(t.Context(), list, fieldsFlag{}, out, false) }
+	check(true, false, convert, "write      4,096 rows   -/s")
+	check(true, true, convert, "")
+	check(false, false, convert, "")
+	check(true, false, func(d *desk) error { return d.make(t.Context(), "s3://src", filterFlags{}, out, false) }, "list       1 keys   -/s")
+	check(true, false, func(d *desk) error { return d.count(t.Context(), list, fieldsFlag{}) },
+		"count      ") // how many rows come first depends on the machine
+	check(true, false, func(d *desk) error { return d.validate(t.Context(), list, validateFlags{}) },
+		"validate   "+strings.Repeat("#", 20)+strings.Repeat("-", 20)+"   50.0%   65,536 / 131,072   -/s   ETA -")
 }
 
 // TestManifestInterrupted stops at once, also where nothing is waited for.

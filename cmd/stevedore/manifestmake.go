@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,6 +18,7 @@ import (
 	"stevedore/internal/generate"
 	"stevedore/internal/job"
 	"stevedore/internal/manifest"
+	"stevedore/internal/objectstore"
 	"stevedore/internal/source"
 	"stevedore/internal/source/place"
 )
@@ -228,7 +230,7 @@ func (d *desk) make(ctx context.Context, name string, filters filterFlags, out o
 	defer spool.Close()
 	listed, err := generate.Run(ctx, generate.Job{
 		Generator:   &job.S3JobManifestGenerator{SourceBucket: "arn:aws:s3:::" + from.Object.Bucket, Filter: filter},
-		AllVersions: versions, Source: store, Depot: spool, Journal: &memory{},
+		AllVersions: versions, Source: &lister{Access: store, show: d.show}, Depot: spool, Journal: &memory{},
 	}, generate.State{})
 	if err != nil {
 		return d.unlisted(name, err)
@@ -237,12 +239,29 @@ func (d *desk) make(ctx context.Context, name string, filters filterFlags, out o
 	if err != nil {
 		return d.explain("list "+name, err)
 	}
-	m, err := d.write(ctx, name, src, at, func(*manifest.Row) {})
+	m, err := d.write(ctx, name, src, listed.Rows, at, func(*manifest.Row) {})
 	if err != nil {
 		return err
 	}
 	m.ObjectBytes, m.Seconds = &listed.Bytes, time.Since(started).Seconds()
 	return d.report(m)
+}
+
+// lister is a store that tells how much of it was listed.
+type lister struct {
+	*objectstore.Access
+
+	show func(sample)
+	keys atomic.Int64
+}
+
+// ListPage implements generate.Source.
+func (l *lister) ListPage(ctx context.Context, q objectstore.ListQuery, page *objectstore.ListPage) error {
+	err := l.Access.ListPage(ctx, q, page)
+	if err == nil {
+		l.show(sample{label: "list", unit: "keys", done: l.keys.Add(int64(len(page.Entries)))})
+	}
+	return err
 }
 
 // unlisted says why a bucket could not be listed.

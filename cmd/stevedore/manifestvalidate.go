@@ -125,11 +125,8 @@ func (d *desk) check(ctx context.Context, l *place.List, o check.Options) (*chec
 		}
 		return &check.Report{Problems: []check.Problem{{Text: failed.Reason.FailureReason}}, Unread: true}, nil
 	}
-	m := newMeter(d.w.stderr, d.w.getenv)
-	defer m.clear()
-	if m.width != nil {
-		o.Progress = func(rows, total int64) { m.show(sample{label: "validate", unit: "rows", done: rows, total: total}) }
-	}
+	defer d.meter.clear()
+	o.Progress = func(rows, total int64) { d.show(sample{label: "validate", unit: "rows", done: rows, total: total}) }
 	return check.Run(ctx, src, o)
 }
 

@@ -123,8 +123,10 @@ type made struct {
 	written place.Written
 }
 
-// write writes the rows of src that pass through edit.
-func (d *desk) write(ctx context.Context, name string, src *source.Source, at *destination, edit func(*manifest.Row)) (*made, error) {
+// write writes the rows of src that pass through edit; how many they are may be 0 if that is not known.
+func (d *desk) write(ctx context.Context, name string, src *source.Source, rows int64, at *destination, edit func(*manifest.Row)) (*made, error) {
+	d.meter.clear()
+	defer d.meter.clear()
 	columns := manifest.Columns{VersionID: src.Layout.HasVersionID()}
 	least := 2
 	if columns.VersionID {
@@ -138,6 +140,9 @@ func (d *desk) write(ctx context.Context, name string, src *source.Source, at *d
 	}
 	err = d.each(ctx, name, src, func(row *manifest.Row) (bool, error) {
 		edit(row)
+		if n := out.Rows() + 1; n%often == 0 && !at.place.Stream() {
+			d.show(sample{label: "write", unit: "rows", done: n, total: rows})
+		}
 		return true, d.explain(what, out.Write(row))
 	})
 	if err == nil && out.Rows() == 0 {
@@ -285,7 +290,7 @@ func (d *desk) convert(ctx context.Context, name string, fields fieldsFlag, out 
 		return err
 	}
 	null = null && src.Layout.HasVersionID()
-	m, err := d.write(ctx, name, src, at, func(row *manifest.Row) {
+	m, err := d.write(ctx, name, src, 0, at, func(row *manifest.Row) {
 		if null && len(row.VersionID) == 0 {
 			row.VersionID = []byte("null")
 		}

@@ -175,6 +175,13 @@ func (m *meter) measure(now time.Time, s sample) pace {
 
 // barLine is one line of up to width columns.
 func barLine(s sample, p pace, width int, ascii bool) string {
+	switch {
+	case s.total > 0 || s.done == 0:
+	case width < narrow-1:
+		return fmt.Sprintf("%s %s", short(s.done), rate(p))
+	default:
+		return fmt.Sprintf("%-10s %s %s   %s", s.label, thousands(s.done), s.unit, rate(p))
+	}
 	percent := percentage(s)
 	if width < narrow-1 {
 		line := fmt.Sprintf("%s %s/%s", percent, short(s.done), short(s.total))

@@ -88,6 +88,12 @@ func TestMeterUnknownTotal(t *testing.T) {
 	if got := barLine(sample{label: "Preparing"}, pace{rate: -1, eta: -1}, 90, true); !strings.Contains(got, "-----") || !strings.Contains(got, "ETA -") {
 		t.Errorf("got %q", got)
 	}
+	counted := sample{label: "list", unit: "keys", done: 1_234_567}
+	for width, want := range map[int]string{90: "list       1,234,567 keys   8,000/s", 40: "1.2M 8,000/s"} {
+		if got := barLine(counted, pace{rate: 8000, eta: -1}, width, true); got != want {
+			t.Errorf("%d columns: got %q, want %q", width, got, want)
+		}
+	}
 }
 
 // TestPercentage: 100 % is said of all, and of nothing less.
