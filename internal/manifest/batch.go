@@ -24,8 +24,12 @@ func (b *Batch) End(i int) Position { return b.ends[i] }
 
 // Fill replaces what b holds with the next rows, at most limit (which must be positive) and fewer
 // if they are long, and returns their number. It returns 0 at the end and at an error; see
-// [CSV.Err]. Rows before a bad one are returned first.
+// [CSV.Err]. Rows before a bad one are returned first. Without b it only checks and counts them, which is
+// faster: keys are decoded only where that is how to find out whether they are sound.
 func (c *CSV) Fill(b *Batch, limit int) int {
+	if b == nil {
+		return c.count(limit)
+	}
 	b.rows, b.ends, b.arena = b.rows[:0], b.ends[:0], b.arena[:0]
 	for len(b.rows) < limit && len(b.arena) < maxBatch {
 		line, ok := c.readLine()
@@ -40,11 +44,20 @@ func (c *CSV) Fill(b *Batch, limit int) int {
 		from := len(b.arena)
 		b.arena = append(b.arena, line...)
 		var row Row
-		if b.arena, ok = c.split(b.arena[from:], b.arena, &row); !ok {
+		if b.arena, ok = c.split(b.arena[from:], b.arena, &row, true); !ok {
 			break
 		}
 		b.rows = append(b.rows, row)
 		b.ends = append(b.ends, c.next)
 	}
 	return len(b.rows)
+}
+
+// count reads the next rows, at most limit, only to check them, and returns their number.
+func (c *CSV) count(limit int) (n int) {
+	var row Row
+	for n < limit && c.read(&row, false) {
+		n++
+	}
+	return n
 }

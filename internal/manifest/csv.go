@@ -77,7 +77,10 @@ func NewPiece(r io.Reader, l Layout, at int64, partial bool, end int64) *CSV {
 func (c *CSV) Until(end int64) { c.until = end }
 
 // Next reads the next row into row. It returns false at the end and at the first error; see [CSV.Err].
-func (c *CSV) Next(row *Row) bool {
+func (c *CSV) Next(row *Row) bool { return c.read(row, true) }
+
+// read reads the next row into row. Unless decoded is set, row.Key may be left as it is in the cell.
+func (c *CSV) read(row *Row, decoded bool) bool {
 	for {
 		line, ok := c.readLine()
 		if !ok {
@@ -86,7 +89,7 @@ func (c *CSV) Next(row *Row) bool {
 		if c.first && c.header(line) {
 			continue // unless it ended the reading
 		}
-		c.arena, ok = c.split(line, c.arena[:0], row)
+		c.arena, ok = c.split(line, c.arena[:0], row, decoded)
 		return ok
 	}
 }
@@ -186,8 +189,9 @@ func (c *CSV) fill() {
 }
 
 // split takes line apart into row. Cells that are not a part of line are built at the end of arena,
-// which it returns. It returns false and sets c.err if the line is no valid row.
-func (c *CSV) split(line, arena []byte, row *Row) ([]byte, bool) {
+// which it returns. Unless decoded is set, it checks the key without decoding it where it can. It returns false
+// and sets c.err if the line is no valid row.
+func (c *CSV) split(line, arena []byte, row *Row, decoded bool) ([]byte, bool) {
 	l := &c.layout
 	commas, marks := scan(line, c.ends)
 	if marks.odd {
@@ -242,7 +246,7 @@ func (c *CSV) split(line, arena []byte, row *Row) ([]byte, bool) {
 	}
 	row.Key = row.RawKey
 	var problem string
-	if marks.escapes {
+	if marks.escapes && (decoded || marks.odd || !sound(row.RawKey)) {
 		if row.Key, arena, problem = decode(row.RawKey, arena, l.PlusIsSpace); problem != "" {
 			return arena, c.fail(line, textKey, problem)
 		}

@@ -101,6 +101,9 @@ func FuzzCSV(f *testing.F) {
 	f.Add("v\t,1,k,2,b\n", uint8(2))
 	f.Add("x,,\"k,%25\"\r\n,,\"\"\"\"", uint8(3))
 	f.Add(strings.Repeat("%6b", 400)+",b\n", uint8(3))
+	f.Add("b,a%7fb%2\n", uint8(0))
+	f.Add("b,%41%4gxyz\n", uint8(0))
+	f.Add("b,photos%\n", uint8(0))
 	f.Add("Object-Key,bucket_name\na,src\n", uint8(0))
 
 	layouts := []string{"Bucket,Key", "Bucket,Key,VersionId", "VersionId,Ignore,Key,Ignore,Bucket", "Key,Bucket"}
@@ -152,6 +155,19 @@ func FuzzCSV(f *testing.F) {
 		}
 		if (err == nil) != (d.Err() == nil) || err != nil && err.Error() != d.Err().Error() {
 			t.Fatalf("in batches error %v, want %v", d.Err(), err)
+		}
+
+		// Counted, too.
+		d = manifest.NewCSV(strings.NewReader(text), l, manifest.Position{})
+		counted := 0
+		for n := d.Fill(nil, 2); n > 0; n = d.Fill(nil, 2) {
+			counted += n
+		}
+		if counted != len(got) || d.Position() != c.Position() {
+			t.Fatalf("counted %d rows up to %+v, want %d up to %+v", counted, d.Position(), len(got), c.Position())
+		}
+		if (err == nil) != (d.Err() == nil) || err != nil && err.Error() != d.Err().Error() {
+			t.Fatalf("counted, error %v, want %v", d.Err(), err)
 		}
 	})
 }

@@ -234,6 +234,10 @@ func TestTable(t *testing.T) {
 		}
 		got = append(got, cellsOf(row))
 	}
+	if n := c.Fill(nil, 100); n != 100 {
+		t.Fatalf("counted %d rows, want 100, error %v", n, c.Err())
+	}
+	got = append(got, want[1100:1200]...)
 	var batch manifest.Batch
 	for c.Fill(&batch, 1000) > 0 {
 		for i := range batch.Len() {

@@ -117,5 +117,14 @@ func FuzzLenient(f *testing.F) {
 		if !cmp.Equal(rows, batched) || (err == nil) != (c.Err() == nil) || c.Notes() != notes {
 			t.Fatalf("in batches %q, %v, noted %q, want %q, %v, %q", batched, c.Err(), c.Notes(), rows, err, notes)
 		}
+
+		c = manifest.NewCSV(strings.NewReader(text), l, manifest.Position{})
+		counted := 0
+		for n := c.Fill(nil, 2); n > 0; n = c.Fill(nil, 2) {
+			counted += n
+		}
+		if counted != len(rows) || (err == nil) != (c.Err() == nil) || c.Notes() != notes {
+			t.Fatalf("counted %d rows, %v, noted %q, want %d, %v, %q", counted, c.Err(), c.Notes(), len(rows), err, notes)
+		}
 	})
 }

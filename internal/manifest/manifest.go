@@ -35,7 +35,7 @@ type Rows interface {
 	// Next reads the next row into row. It returns false at the end and at the first error.
 	Next(row *Row) bool
 	// Fill replaces what b holds with the next rows, at most limit, and returns their number: 0 at
-	// the end and at an error.
+	// the end and at an error. Without b they are only checked and counted.
 	Fill(b *Batch, limit int) int
 	// Err returns what ended the reading: nil at the end, an *Error if the content is bad, and
 	// otherwise the error of the reader below, wrapped.

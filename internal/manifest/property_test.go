@@ -135,6 +135,11 @@ func TestReadsWhatWasWritten(t *testing.T) {
 		check("in batches", rows, ends, err)
 		rows, ends, err = byBatch(iotest.OneByteReader(bytes.NewReader(w.text)), 7)
 		check("in batches, byte by byte", rows, ends, err)
+		c := manifest.NewCSV(bytes.NewReader(w.text), l, manifest.Position{})
+		for ends = nil; c.Fill(nil, 1) > 0; {
+			ends = append(ends, c.Position())
+		}
+		check("counted", w.rows, ends, c.Err())
 	})
 }
 

@@ -24,34 +24,35 @@ type marks struct {
 // rests on. It writes the index of the nth comma, counted from 1, to ends[n], as far as ends goes,
 // and returns the number of commas.
 func scan(line []byte, ends []int) (commas int, m marks) {
+	last := tail(line, len(line)&^7)
 	var wide, odd, escapes uint64
 	for at := 0; at < len(line); at += 8 {
-		var word uint64
-		if at+8 <= len(line) {
-			word = binary.LittleEndian.Uint64(line[at:])
-		} else {
-			word = tail(line, at)
+		word := last
+		if end := at + 8; end <= len(line) {
+			word = binary.LittleEndian.Uint64(line[at:end:end])
 		}
 		// Below, a byte's high bit is what counts. The sums and differences do not carry into the
 		// next byte unless odd is set for the one that they come from.
 		wide |= word
-		odd |= (word - '!'*each) | (word + each)     // set if the byte is at most ' ' or at least DEL
-		escapes |= ^((word ^ '%'*each) + low7)       // set if it is a %: only 0 + 0x7f leaves it clear
-		escapes |= ^((word ^ '+'*each) + low7)       // the same for +
-		quotes := ^((word ^ '"'*each) + low7) & high // and quotes, which are counted
-		m.quotes += bits.OnesCount64(quotes)
-		found := ^((word ^ ','*each) + low7) & high // and commas, whose places matter
-		for ; found != 0; found &= found - 1 {
+		odd |= word + each // set if the byte is DEL
+		if low := ^(word + (0x7f-',')*each) & high; low == 0 {
+			continue // all bytes come after the comma, and so after all that is looked for
+		}
+		odd |= word - '!'*each // set if the byte is at most ' '
+		// Only 0 + 0x7f leaves the bit clear.
+		escapes |= ^(((word ^ '%'*each) + low7) & ((word ^ '+'*each) + low7)) // set if the byte is % or +
+		m.quotes += bits.OnesCount64(^((word ^ '"'*each) + low7) & high)
+		for found := ^((word ^ ','*each) + low7) & high; found != 0; found &= found - 1 {
 			if commas++; commas < len(ends) {
 				ends[commas] = at + bits.TrailingZeros64(found)/8
 			}
 		}
 	}
-	m.wide, m.odd, m.escapes = wide&high != 0, odd&high != 0, escapes&high != 0
+	m.wide, m.odd, m.escapes = wide&high != 0, (odd|wide)&high != 0, escapes&high != 0
 	return commas, m
 }
 
-// tail returns the bytes of line from at on, less than eight, filled up with a byte that means nothing.
+// tail returns the bytes of line from at on, less than eight or none, filled up with a byte that means nothing.
 func tail(line []byte, at int) uint64 {
 	n := len(line) - at
 	word := uint64('.'*each) << (8 * n)

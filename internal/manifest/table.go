@@ -54,8 +54,11 @@ func (t *Table) Next(row *Row) bool {
 }
 
 // Fill replaces what b holds with the next rows, at most limit and fewer if they are long, and
-// returns their number.
+// returns their number. Without b it only checks and counts them.
 func (t *Table) Fill(b *Batch, limit int) int {
+	if b == nil {
+		return t.count(limit)
+	}
 	b.rows, b.ends, b.arena = b.rows[:0], b.ends[:0], b.arena[:0]
 	t.arena, b.arena = b.arena, nil
 	for len(b.rows) < limit && len(t.arena) < maxBatch {
@@ -68,6 +71,15 @@ func (t *Table) Fill(b *Batch, limit int) int {
 	}
 	b.arena, t.arena = t.arena, nil
 	return len(b.rows)
+}
+
+// count reads the next rows, at most limit, only to check them, and returns their number.
+func (t *Table) count(limit int) (n int) {
+	var row Row
+	for n < limit && t.Next(&row) {
+		n++
+	}
+	return n
 }
 
 // read reads the next row; if keep is set, its cells are built in the arena.
