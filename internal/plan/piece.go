@@ -138,36 +138,39 @@ func (p *piece) read(ctx context.Context, src *source.Source) (err error) {
 	}
 	defer rows.Close()
 	p.etag = rows.ETag()
-	var row manifest.Row
-	var read, begun int64 // rows, and how many of them end in a cut
-	for limit := max(size, minChunk); rows.Next(&row); {
-		if read++; read == 1 {
-			p.bucket = string(row.Bucket)
+	var count int64 // rows behind the last cut
+	if row := (manifest.Row{}); rows.Next(&row) {
+		p.bucket, count = string(row.Bucket), 1
+	}
+	for limit := max(size, minChunk); ; {
+		n := rows.Fill(nil, int(limit-count))
+		if n == 0 {
+			break
 		}
-		if read-begun < limit {
+		if count += int64(n); count < limit {
 			continue
 		}
 		if size == 0 {
 			// The first rows tell how long a row is, and so how many there will be.
 			size = chunkRows(src, p.file, rows)
 			tell() // the worker of the next piece waits for it
-			if limit = size; read-begun < limit {
+			if limit = size; count < limit {
 				continue
 			}
 		}
-		if err := p.send(ctx, cut{read - begun, rows.Position(), size, notesOf(rows)}); err != nil {
+		if err := p.send(ctx, cut{count, rows.Position(), size, notesOf(rows)}); err != nil {
 			return err
 		}
-		begun = read
+		count = 0
 	}
 	if err := rows.Err(); err != nil {
 		return err
 	}
-	if read > begun {
+	if count > 0 {
 		if size == 0 {
 			size = chunkRows(src, p.file, rows)
 		}
-		if err := p.send(ctx, cut{read - begun, rows.Position(), size, notesOf(rows)}); err != nil {
+		if err := p.send(ctx, cut{count, rows.Position(), size, notesOf(rows)}); err != nil {
 			return err
 		}
 	}
