@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math"
+	"os"
 	"slices"
 	"strings"
 
@@ -40,7 +42,8 @@ func newManifest(w world) *cobra.Command {
   the manifest.json of an inventory, or the folder that has it,
   or a Parquet or ORC file of an inventory.
 
-None is read into memory as a whole. Standard input is kept in a temporary file first.
+None is read into memory as a whole. Standard input, a pipe or a device is kept in a
+temporary file first.
 
 The store is that of the environment, as for stevedore exec: AWS_ENDPOINT_URL_S3 and
 the other AWS_ variables, or --ready-file.`,
@@ -162,7 +165,7 @@ func (d *desk) store(ctx context.Context) (*objectstore.Access, error) {
 	return access, nil
 }
 
-// find finds the list that the user names. Of standard input it reads limit bytes.
+// find finds the list that the user names. Of what can be read only once it reads limit bytes.
 func (d *desk) find(ctx context.Context, name string, o place.Options, limit int64) (*place.List, error) {
 	p, err := place.Parse(name)
 	if err != nil {
@@ -174,12 +177,17 @@ func (d *desk) find(ctx context.Context, name string, o place.Options, limit int
 		if objects, err = d.store(ctx); err != nil {
 			return nil, err
 		}
-	case p.Stream():
-		var done func()
-		if p, done, err = place.Spool(d.w.stdin, limit); err != nil {
-			return nil, err
+	case p.Stream(), p.Flows():
+		open := func() (io.ReadCloser, error) { return os.Open(p.File) }
+		if p.Stream() {
+			open = func() (io.ReadCloser, error) { return io.NopCloser(d.w.stdin), nil }
+		}
+		spooled, done, err := place.Spool(ctx, open, limit)
+		if err != nil {
+			return nil, d.explain("read "+name, err)
 		}
 		d.cleanup = append(d.cleanup, done)
+		p = spooled
 	}
 	l, err := place.Find(ctx, objects, p, o)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -343,6 +344,42 @@ func TestManifestInterrupted(t *testing.T) {
 	left, err := os.ReadDir(folder)
 	if got.code != exitInterrupted || got.stderr != "error: interrupted\n" || err != nil || len(left) > 0 {
 		t.Errorf("got %+v; left are %v, %v", got, left, err)
+	}
+}
+
+// TestManifestPipes reads what can be read only once, and does not wait for it when nobody wants it any more.
+func TestManifestPipes(t *testing.T) {
+	t.Parallel()
+	out, in, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	defer in.Close()
+	pipe := fmt.Sprintf("/dev/fd/%d", out.Fd())
+	if _, err := os.Stat(pipe); err != nil {
+		t.Skip(err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	idle := make(chan ran, 1)
+	go func() { idle <- invoke(ctx, "", nil, "manifest", "count", pipe) }()
+	cancel(context.Canceled)
+	if got := <-idle; got.code != exitInterrupted || got.stdout != "" || got.stderr != "error: interrupted\n" {
+		t.Errorf("got %+v, want that it is interrupted", got)
+	}
+
+	out, in, err = os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	if _, err := in.WriteString("src,a\nsrc,b\n"); err != nil {
+		t.Fatal(err)
+	}
+	in.Close()
+	got := invoke(t.Context(), "", nil, "manifest", "count", fmt.Sprintf("/dev/fd/%d", out.Fd()))
+	if want := (ran{0, "2\n", ""}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
 

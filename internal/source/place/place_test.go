@@ -6,6 +6,7 @@ import (
 	"crypto/md5"
 	"encoding/hex"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -355,7 +356,8 @@ func TestSpool(t *testing.T) {
 	t.Parallel()
 	check := func(text string, limit int64, want string) {
 		t.Helper()
-		p, done, err := Spool(strings.NewReader(text), limit)
+		open := func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil }
+		p, done, err := Spool(t.Context(), open, limit)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -374,6 +376,10 @@ func TestSpool(t *testing.T) {
 	check("ORC-\x00and so on", 6, "ORC-\x00and so on")
 	check("ORCA,b\nORCA,c\n", 7, "ORCA,b\n")
 	check("", 6, "")
+	none := errors.New("nothing there")
+	if _, _, err := Spool(t.Context(), func() (io.ReadCloser, error) { return nil, none }, 1); !errors.Is(err, none) {
+		t.Errorf("got %v, want %v", err, none)
+	}
 }
 
 // TestORC reads one ORC file by itself.
