@@ -288,8 +288,9 @@ func TestBadContent(t *testing.T) {
 
 	// Headers.
 	check("header", "Bucket,Key", "Bucket,Key\nsrc,a\n", 0, 1, format+header)
-	check("header in quotes", "Ignore,Key,Bucket", "\"size\",\"KEY\",\"bucket\"\nsrc,a\n", 0, 1, format+header)
-	check("header after a blank line", "Bucket,Key,VersionId", "\nbucket,key,version_id\n", 0, 2, format+strings.Replace(header, "1", "2", 1))
+	check("header in quotes", "Ignore,Key,Bucket", "\"size\",\"KEY\",\"bucket\"\nsrc,a\n", 0, 1, format+header+"; if it is an object, write its key %4BEY")
+	check("header after a blank line", "Bucket,Key,VersionId", "\nbucket,key,version_id\n", 0, 2,
+		format+strings.Replace(header, "1", "2", 1)+"; if it is an object, write its key %6Bey")
 
 	// Versions.
 	check("long version", "Bucket,Key,VersionId", "src,a,"+strings.Repeat("v", 1025)+"\n", 0, 1,

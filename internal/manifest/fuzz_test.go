@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -59,7 +61,7 @@ func reference(text, columns string) (rows []cells, ok bool) {
 		if strings.ContainsFunc(row.Bucket+row.RawKey+row.VersionID, blank) || len(row.VersionID) > 1024 {
 			return nil, false
 		}
-		if len(rows) == 0 && namesColumns(row) {
+		if len(rows) == 0 && namesColumns(record, names) {
 			return nil, false
 		}
 		rows = append(rows, row)
@@ -67,19 +69,34 @@ func reference(text, columns string) (rows []cells, ok bool) {
 	return rows, true
 }
 
-// namesColumns reports whether row is a header, whatever its order.
-func namesColumns(row cells) bool {
-	names := " bucket bucketname sourcebucket key keyname name object objectkey objectname versionid "
-	for _, cell := range []string{row.Bucket, row.RawKey} {
-		cell = strings.ToLower(strings.Trim(cell, " \t\"'\ufeff"))
-		for _, joint := range []string{"_", "-", " "} {
-			cell = strings.ReplaceAll(cell, joint, "")
-		}
-		if cell == "" || !strings.Contains(names, " "+cell+" ") {
-			return false
+// namesColumns reports whether the cells of a row with these columns are a header, whatever its order.
+func namesColumns(cells, columns []string) bool {
+	word := regexp.MustCompile(`^([\pL_][\pL\p{Nd}_ .()[\]-]*)?$`)
+	digits := regexp.MustCompile(`\p{Nd}`)
+	known := map[string]string{}
+	for field, names := range map[string]string{
+		"Bucket":    "bucket bucketname sourcebucket",
+		"Key":       "key keyname name object objectkey objectname sourcekey",
+		"VersionId": "version versionid objectversion objectversionid sourceversionid",
+	} {
+		for name := range strings.FieldsSeq(names) {
+			known[name] = field
 		}
 	}
-	return true
+	named := map[string]bool{}
+	for i, cell := range cells {
+		name := strings.Trim(cell, " \t\"'\ufeff")
+		field := known[strings.ToLower(strings.NewReplacer("_", "", "-", "", " ", "").Replace(name))]
+		value := slices.Contains([]string{"null", "true", "false"}, strings.ToLower(name))
+		switch {
+		case len(cell) > 64, value, !word.MatchString(name), len(digits.FindAllString(name, -1)) > 3:
+			return false
+		case field == "" && (columns[i] == "Bucket" || columns[i] == "Key"), name == "" && columns[i] == "VersionId":
+			return false
+		}
+		named[field] = true
+	}
+	return named["Bucket"] && named["Key"]
 }
 
 // FuzzCSV compares the reader with the reference: the same manifests are good, with the same rows.
@@ -105,6 +122,10 @@ func FuzzCSV(f *testing.F) {
 	f.Add("b,%41%4gxyz\n", uint8(0))
 	f.Add("b,photos%\n", uint8(0))
 	f.Add("Object-Key,bucket_name\na,src\n", uint8(0))
+	f.Add("bucket,key,\nbucket,key,null\n", uint8(1))
+	f.Add("Bucket,Source_Key,Object Version\n", uint8(1))
+	f.Add("_id,SHA256,Key,Size (bytes),\"Bucket \"\n", uint8(2))
+	f.Add("1,x,key,x,bucket\n", uint8(2))
 
 	layouts := []string{"Bucket,Key", "Bucket,Key,VersionId", "VersionId,Ignore,Key,Ignore,Bucket", "Key,Bucket"}
 	f.Fuzz(func(t *testing.T, text string, choice uint8) {

@@ -95,13 +95,11 @@ func FuzzLenient(f *testing.F) {
 		}
 		var again []byte
 		for _, row := range rows {
-			again = append(again, `x,"`+strings.ReplaceAll(row.Bucket, `"`, `""`)+`","`+strings.ReplaceAll(row.RawKey, `"`, `""`)+"\"\n"...)
+			again = append(again, `1,"`+strings.ReplaceAll(row.Bucket, `"`, `""`)+`","`+strings.ReplaceAll(row.RawKey, `"`, `""`)+"\"\n"...)
 		}
-		if len(rows) == 0 || !namesColumns(rows[0]) {
-			reread, err := read(t, "Ignore,Bucket,Key", string(again))
-			if err != nil || !cmp.Equal(rows, reread) {
-				t.Fatalf("%q is read as %q, %v, want %q", again, reread, err, rows)
-			}
+		// No header has the number.
+		if reread, err := read(t, "Ignore,Bucket,Key", string(again)); err != nil || !cmp.Equal(rows, reread) {
+			t.Fatalf("%q is read as %q, %v, want %q", again, reread, err, rows)
 		}
 
 		l := layout(t, bucketKey)

@@ -66,12 +66,17 @@ func csvs() (bads []Bad) {
 	add("tabs", bk, "src\ta\n", format+"line 1: got 1 columns, want 2")
 	add("blank that is not empty", bk, "src,a\n \nsrc,b\n", format+"line 2: got 1 columns, want 2")
 	add("header", bk, "Bucket,Key\nsrc,a\n", format+"line 1: the row names the columns; remove it, "+lenient)
-	add("header in quotes", "Ignore,Bucket,Key", "\"id\",\"bucket\",\"KEY\"\r\n\"1\",\"src\",\"a\"\r\n", format+"line 1: the row names the columns")
+	add("header in quotes", "Ignore,Bucket,Key", "\"id\",\"Bucket\",\"KEY\"\r\n\"1\",\"src\",\"a\"\r\n", format+"line 1: the row names the columns; remove it, "+lenient)
+	add("header that may be an object", bk, "bucket,key\nsrc,a\n",
+		format+"line 1: the row names the columns; remove it, "+lenient+"; if it is an object, write its key %6Bey")
+	add("header of an index", "Ignore,Bucket,Key", ",bucket,key\n0,src,a\n", format+"line 1: the row names the columns; remove it, "+lenient)
 	add("header of other names", bk, "bucket_name,Object-Key\nsrc,a\n", format+"line 1: the row names the columns; remove it, "+lenient)
 	add("header in another order", bk, "Key,Bucket\na,src\n",
-		format+"line 1: the row names the columns in another order than Fields, which must be the same: Key,Bucket")
+		format+"line 1: the row names the columns, but not as Fields has them; remove it, and make Fields Key,Bucket")
+	add("header of other names in another order", bk, "Object Name,Bucket\na,src\n",
+		format+"line 1: the row names the columns, but not as Fields has them; remove it, and make Fields Key,Bucket")
 	add("header with the version before the key", bkv, "bucket,version_id,key\nsrc,v,a\n",
-		format+"line 1: the row names the columns in another order than Fields, which must be the same: bucket,version_id,key")
+		format+"line 1: the row names the columns, but not as Fields has them; remove it, and make Fields Bucket,VersionId,Key; if it is an object, write its key %76ersion_id")
 	add("byte order mark", bk, "\ufeffsrc,plain.txt\n", format+"line 1: the line starts with a byte order mark; save the file as UTF-8 without BOM, "+lenient)
 	add("UTF-16", bk, "\xff\xfes\x00r\x00c\x00,\x00a\x00\n\x00", format+"line 1: the file is UTF-16")
 	add("UTF-16 without mark", bk, "s\x00r\x00c\x00,\x00a\x00\n\x00", format+"line 1: NUL at byte 2")
