@@ -146,7 +146,7 @@ func (r *Reader) readStripe(s *stripe) (from io.ReaderAt, footer []byte, err err
 		if err := ranged.ReadAt(from, r.whole, s.off+s.index); err != nil {
 			return nil, nil, err
 		}
-		from = &piece{Reader: *bytes.NewReader(r.whole), off: s.off + s.index}
+		from = &piece{Reader: *bytes.NewReader(r.whole), off: s.off + s.index, file: r.file.r}
 	}
 	footer = make([]byte, s.footer)
 	if err := ranged.ReadAt(from, footer, s.off+s.index+s.data); err != nil {
@@ -159,11 +159,18 @@ func (r *Reader) readStripe(s *stripe) (from io.ReaderAt, footer []byte, err err
 // piece is a part of a file that has been read, at the offset it has there.
 type piece struct {
 	bytes.Reader
-	off int64
+	off  int64
+	file io.ReaderAt
 }
 
-// ReadAt reads from an offset of the file.
-func (p *piece) ReadAt(b []byte, off int64) (int, error) { return p.Reader.ReadAt(b, off-p.off) }
+// ReadAt reads from an offset of the file. Of a stripe the piece lacks the part of the indexes, in which no stream of values
+// should lie, but may.
+func (p *piece) ReadAt(b []byte, off int64) (int, error) {
+	if off < p.off {
+		return p.file.ReadAt(b, off)
+	}
+	return p.Reader.ReadAt(b, off-p.off)
+}
 
 // openPresent opens the stream that says which values are there, if the stripe has it.
 func (c *column) openPresent(r *Reader, from io.ReaderAt, l *layout) {
