@@ -196,7 +196,7 @@ func (c *CSV) split(line, arena []byte, row *Row, decoded bool) ([]byte, bool) {
 	commas, marks := scan(line, c.ends)
 	if marks.odd {
 		if problem := checkText(line); problem != "" {
-			if c.next.Offset == 0 && bytes.HasPrefix(line, []byte(bom)) {
+			if c.next.Offset == 0 && !l.Lenient && bytes.HasPrefix(line, []byte(bom)) {
 				problem += ", or " + lenience
 			}
 			return arena, c.fail(line, textFormat, problem)
@@ -228,7 +228,7 @@ func (c *CSV) split(line, arena []byte, row *Row, decoded bool) ([]byte, bool) {
 			return arena, c.fail(line, textFormat, fmt.Sprintf("column %d: %s", columns, problem))
 		}
 		if !l.fits(line, columns) {
-			return arena, c.fail(line, textFormat, fmt.Sprintf("got %d columns, want %d", columns, l.columns))
+			return arena, c.fail(line, textFormat, l.miscounted(line, columns))
 		}
 		if columns > l.columns {
 			c.notes.Columns++
@@ -282,7 +282,7 @@ func (c *CSV) quoted(line []byte) bool {
 // fail ends the reading because of the current line, and returns false.
 func (c *CSV) fail(line []byte, text, detail string) bool {
 	if c.next.Offset == 0 {
-		if kind := foreign(line); kind != "" {
+		if kind := foreign(line, c.layout.Lenient || c.layout.inventory); kind != "" {
 			text, detail = textFormat, kind
 		}
 	}

@@ -225,6 +225,7 @@ func TestBadContent(t *testing.T) {
 	}
 	const (
 		lenient = ", or tag the job stevedore:manifest=lenient"
+		convert = "; make it CSV with stevedore manifest convert, or give the manifest.json of an inventory that lists it"
 		header  = "line 1: the row names the columns; remove it" + lenient
 		format  = "Manifest file is not properly formatted: "
 		content = "Invalid Manifest Content: "
@@ -244,7 +245,10 @@ func TestBadContent(t *testing.T) {
 	check("comma in a key", "Bucket,Key", "src,a\n\nsrc,b,c", 1, 3, format+"line 3: got 3 columns, want 2")
 	check("only a space", "Bucket,Key", "src,a\n \n", 1, 2, format+"line 2: got 1 columns, want 2")
 	check("only an empty quoted cell", "Bucket,Key", "\"\"\n", 0, 1, format+"line 1: got 1 columns, want 2")
-	check("semicolons", "Bucket,Key", "src;a\n", 0, 1, format+"line 1: got 1 columns, want 2")
+	check("semicolons", "Bucket,Key", "src;a\n", 0, 1, format+"line 1: got 1 columns, want 2; put commas between them, not semicolons")
+	check("tabs", "Bucket,Key", "src,a\nsrc\ta b\n", 1, 2, format+"line 2: got 1 columns, want 2; put commas between them, not tabs")
+	check("bars", "Bucket,Key", "src|a\n", 0, 1, format+"line 1: got 1 columns, want 2; put commas between them, not bars")
+	check("addresses", "Bucket,Key", "s3://src/a;b\n", 0, 1, format+"line 1: got 1 columns, want 2; write bucket,key, not s3://bucket/key")
 	check("ignored column missing", "Ignore,Bucket,Key", "src,a\n", 0, 1, format+"line 1: got 2 columns, want 3")
 	check("version column missing", "Bucket,Key,VersionId", "src,a,v\nsrc,b\n", 1, 2, format+"line 2: got 2 columns, want 3")
 	check("DOS end of file", "Bucket,Key", "src,a\r\n\x1a", 1, 2, format+"line 2: got 1 columns, want 2")
@@ -331,8 +335,8 @@ func TestBadContent(t *testing.T) {
 	check("long gzip", "Bucket,Key", "\x1f\x8b\x08\x00"+strings.Repeat("x", 100_000), 0, 1, format+"line 1: the file is gzip-compressed"+stored)
 	check("zstd", "Bucket,Key", "\x28\xb5\x2f\xfd\x24\x00", 0, 1, format+"line 1: the file is zstd-compressed"+stored)
 	check("spreadsheet", "Bucket,Key", "PK\x03\x04\x14\x00\x06\x00", 0, 1, format+"line 1: the file is a ZIP archive or a spreadsheet, not CSV")
-	check("Parquet", "Bucket,Key", "PAR1\x15\x04\x15\x10", 0, 1, format+"line 1: the file is Parquet or ORC, not CSV")
-	check("ORC", "Bucket,Key", "ORC\n\x05\n", 0, 1, format+"line 1: the file is Parquet or ORC, not CSV")
+	check("Parquet", "Bucket,Key", "PAR1\x15\x04\x15\x10", 0, 1, format+"line 1: the file is Parquet or ORC, not CSV"+convert)
+	check("ORC", "Bucket,Key", "ORC\n\x05\n", 0, 1, format+"line 1: the file is Parquet or ORC, not CSV"+convert)
 	check("JSON", "Bucket,Key", "{\n  \"sourceBucket\": \"src\"}", 0, 1, format+"line 1: "+isJSON)
 	check("JSON in one line", "Bucket,Key", "{\"sourceBucket\":\"src\",\"version\":\"2016-11-30\"}", 0, 1, format+"line 1: "+isJSON)
 	check("JSON after white space", "Bucket,Key", "\n  { \"files\": [] }\n", 0, 2, format+"line 2: "+isJSON)

@@ -103,14 +103,34 @@ func quote(cell []byte) string {
 	return strconv.QuoteToASCII(string(cell))
 }
 
+// miscounted says that line has so many columns instead of those of the layout, and why that may be.
+func (l *Layout) miscounted(line []byte, columns int) string {
+	problem := fmt.Sprintf("got %d columns, want %d", columns, l.columns)
+	if columns > 1 {
+		return problem
+	}
+	if bytes.HasPrefix(line, []byte("s3://")) {
+		return problem + "; write bucket,key, not s3://bucket/key"
+	}
+	for _, separator := range [...]struct{ is, name string }{{"\t", "tabs"}, {";", "semicolons"}, {"|", "bars"}} {
+		if bytes.Contains(line, []byte(separator.is)) {
+			return problem + "; put commas between them, not " + separator.name
+		}
+	}
+	return problem
+}
+
 // foreign names the kind of file whose first line is head, if it is one that people give as a CSV
-// manifest by mistake. No such file has a first line that is a valid row, so it is enough to ask
-// once that line has been refused.
-func foreign(head []byte) string {
-	const stored = "; store it uncompressed, or " + lenience
+// manifest by mistake; unpacked is whether head was decompressed, or would have been. No such file has a first
+// line that is a valid row, so it is enough to ask once that line has been refused.
+func foreign(head []byte, unpacked bool) string {
+	compressed := "; store it uncompressed, or " + lenience
+	if unpacked {
+		compressed = " inside; compress it once"
+	}
 	for _, kind := range [...]struct{ magic, name string }{
-		{"\x1f\x8b", "the file is gzip-compressed" + stored},
-		{"\x28\xb5\x2f\xfd", "the file is zstd-compressed" + stored},
+		{"\x1f\x8b", "the file is gzip-compressed" + compressed},
+		{"\x28\xb5\x2f\xfd", "the file is zstd-compressed" + compressed},
 		{"PK\x03\x04", "the file is a ZIP archive or a spreadsheet, not CSV"},
 		{"\xff\xfe", "the file is UTF-16; save it as UTF-8 without BOM"},
 		{"\xfe\xff", "the file is UTF-16; save it as UTF-8 without BOM"},
@@ -122,7 +142,7 @@ func foreign(head []byte) string {
 	// These begin with letters, as a row may, but go on with binary data or a line feed.
 	for _, format := range [...]string{"PAR1", "ORC"} {
 		if rest, ok := bytes.CutPrefix(head, []byte(format)); ok && (len(rest) == 0 || rest[0] < ' ' || rest[0] >= 0x7f) {
-			return "the file is Parquet or ORC, not CSV"
+			return "the file is Parquet or ORC, not CSV; make it CSV with stevedore manifest convert, or give the manifest.json of an inventory that lists it"
 		}
 	}
 	head = bytes.TrimSpace(head)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -186,6 +187,9 @@ func (l *loose) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
+// noSize stands for a size that is missing.
+const noSize = math.MinInt64
+
 func decodeFiles(d *json.Decoder) ([]DataFile, error) {
 	var files []DataFile
 	if err := open(d, '['); err != nil {
@@ -195,7 +199,7 @@ func decodeFiles(d *json.Decoder) ([]DataFile, error) {
 		if len(files) == maxFiles {
 			return nil, newError(textContent, 0, fmt.Sprintf("manifest.json names more than %d files", maxFiles))
 		}
-		var f DataFile
+		f := DataFile{Size: noSize}
 		if err := d.Decode(&f); err != nil {
 			return nil, fmt.Errorf("file %d: %w", len(files)+1, err)
 		}
@@ -261,6 +265,8 @@ func (inv *Inventory) check() error {
 		switch {
 		case f.Key == "":
 			return bad("file %d has no key", i+1)
+		case f.Size == noSize:
+			return bad("file %d has no size", i+1)
 		case f.Size < 0:
 			return bad("file %d has the size %d", i+1, f.Size)
 		case err != nil, len(sum) != 0 && len(sum) != 16:

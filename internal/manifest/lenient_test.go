@@ -76,6 +76,21 @@ func TestLenientRefuses(t *testing.T) {
 	check("Bucket,Key,VersionId", "src,a,v 1\n", 1)
 }
 
+// Nothing is advised that was done already.
+func TestLenientAdvice(t *testing.T) {
+	t.Parallel()
+	check := func(text, want string) {
+		t.Helper()
+		want = "InvalidManifestContent: Manifest file is not properly formatted: line 1: " + want
+		if _, _, err := lenient(t, "Bucket,Key", text); err == nil || err.Error() != want {
+			t.Errorf("%q: error %v, want %s", text, err, want)
+		}
+	}
+	check("\ufeff\ufeffsrc,a\n", "the line starts with a byte order mark; save the file as UTF-8 without BOM")
+	check("\x1f\x8b\b\x00", "the file is gzip-compressed inside; compress it once")
+	check("\x28\xb5\x2f\xfd\x04", "the file is zstd-compressed inside; compress it once")
+}
+
 // FuzzLenient holds that every manifest that is good stays what it is when it is read leniently; and
 // that whatever lenience reads, its raw keys are those of a manifest that is good.
 func FuzzLenient(f *testing.F) {

@@ -62,8 +62,10 @@ func csvs() (bads []Bad) {
 	add("ignored column missing", "Ignore,Bucket,Key", "src,a\n", format+"line 1: got 2 columns, want 3")
 	add("comma in a key", bk, "src,a,b\n", format+"line 1: got 3 columns, want 2")
 	add("comma at the end", bk, "src,a,\n", format+"line 1: got 3 columns, want 2")
-	add("semicolons", bk, "src;a\n", format+"line 1: got 1 columns, want 2")
-	add("tabs", bk, "src\ta\n", format+"line 1: got 1 columns, want 2")
+	add("semicolons", bk, "src;a\n", format+"line 1: got 1 columns, want 2; put commas between them, not semicolons")
+	add("tabs", bk, "src\ta\n", format+"line 1: got 1 columns, want 2; put commas between them, not tabs")
+	add("bars", bk, "src|a\n", format+"line 1: got 1 columns, want 2; put commas between them, not bars")
+	add("addresses", bk, "s3://src/a\ts3://src/b\n", format+"line 1: got 1 columns, want 2; write bucket,key, not s3://bucket/key")
 	add("blank that is not empty", bk, "src,a\n \nsrc,b\n", format+"line 2: got 1 columns, want 2")
 	add("header", bk, "Bucket,Key\nsrc,a\n", format+"line 1: the row names the columns; remove it, "+lenient)
 	add("header in quotes", "Ignore,Bucket,Key", "\"id\",\"Bucket\",\"KEY\"\r\n\"1\",\"src\",\"a\"\r\n", format+"line 1: the row names the columns; remove it, "+lenient)
@@ -104,7 +106,7 @@ func csvs() (bads []Bad) {
 	add("gzip", bk, string(zipped("src,a\n")), format+"line 1: the file is gzip-compressed; store it uncompressed, "+lenient)
 	add("zstd", bk, "\x28\xb5\x2f\xfd\x04\x00\x31\x00\x00src,a\n", format+"line 1: the file is zstd-compressed")
 	add("spreadsheet", bk, "PK\x03\x04\x14\x00\x06\x00", format+"line 1: the file is a ZIP archive or a spreadsheet")
-	add("Parquet as CSV", bk, string(parquetOf("src", "a")), format+"line 1: the file is Parquet or ORC, not CSV")
+	add("Parquet as CSV", bk, string(parquetOf("src", "a")), format+"line 1: the file is Parquet or ORC, not CSV; make it CSV with stevedore manifest convert")
 	add("manifest.json as CSV", bk, "{\n  \"sourceBucket\": \"src\"\n}\n",
 		format+"line 1: the file is JSON, not CSV; if it is an inventory's manifest.json, its format is S3InventoryReport_CSV_20161130")
 	return bads
@@ -139,6 +141,8 @@ func inventories(bucket string) (bads []Bad) {
 	add("size no number", head+`"files": [{"key": "a", "size": "big"}]}`, format+"manifest.json: file 1 size: got a string")
 	add("no files", head+`"files": []}`, content+"the manifest has no rows")
 	add("file without key", head+`"files": [{"size": 1}]}`, content+"manifest.json: file 1 has no key")
+	add("file without size", head+`"files": [`+file+`, {"key": "a", "MD5checksum": "68b329da9893e34099c7d8ad5cb9c940"}]}`, content+"manifest.json: file 2 has no size")
+	add("file with the size null", head+`"files": [{"key": "a", "size": null}]}`, content+"manifest.json: file 1 has no size")
 	add("file with a negative size", head+`"files": [{"key": "a", "size": -1}]}`, content+"manifest.json: file 1 has the size -1")
 	add("file with a short sum", head+`"files": [`+file+`, {"key": "a", "size": 1, "MD5checksum": "abc"}]}`, content+`manifest.json: file 2 has the MD5checksum "abc"`)
 	add("file twice", head+`"files": [`+file+`, `+file+`]}`, content+"manifest.json: file 2, data/1.csv.gz, is listed twice")
@@ -185,6 +189,7 @@ func data(bucket string) (bads []Bad) {
 	damaged[len(damaged)-6] ^= 1 // in the checksum
 	add("data file damaged", "CSV", wrong, content+file, damaged, nil)
 	add("data file with garbage behind it", "CSV", wrong, content+file, append(bytes.Clone(whole), "garbage"...), nil)
+	add("data file compressed twice", "CSV", wrong, format+file+"line 1: the file is gzip-compressed inside; compress it once", zipped(string(whole)), nil)
 	add("data file of no bytes", "CSV", wrong, content+file, nil, nil)
 	add("data file of no rows", "CSV", wrong, content+"the manifest has no rows", zipped(""), nil)
 	add("data row with a column too few", "CSV", wrong, format+file+"line 3: got 2 columns, want 3", zipped(good+good+"\"src\",\"a\"\n"), nil)
