@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -161,6 +163,41 @@ func TestTell(t *testing.T) {
 	if code := tell(&b, &problem{code: 3, silent: true}); code != 3 || b.String() != "" {
 		t.Errorf("got %d and %q", code, b.String())
 	}
+}
+
+// refusing is an output that takes nothing.
+type refusing struct{}
+
+func (refusing) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
+
+// TestOutputLost: whoever did not get the answer is told by the exit code.
+func TestOutputLost(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	list := filepath.Join(folder, "list.csv")
+	if err := os.WriteFile(list, []byte("src,a\nsrc,b\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	url, _ := fakeAPI(t, answer{200, "<CreateJobResult" + ns + "><JobId>" + someID + "</JobId></CreateJobResult>"})
+	check := func(want int, args ...string) {
+		t.Helper()
+		var stderr strings.Builder
+		got := run(t.Context(), args, world{strings.NewReader(exampleText(t, "tag")), refusing{}, &stderr, nil, ""})
+		if got != want || want == exitFailed && !strings.Contains(stderr.String(), "no space left on device") {
+			t.Errorf("%q: got exit code %d and\n%s\nwant %d", args, got, &stderr, want)
+		}
+	}
+	check(exitFailed, "version")
+	check(exitFailed, "manifest", "--help")
+	check(exitFailed, "manifest", "count", list)
+	check(exitFailed, "manifest", "count", list, "-o", "json")
+	check(exitFailed, "manifest", "head", list)
+	check(exitFailed, "manifest", "convert", list)
+	check(exitFailed, "manifest", "convert", list, "--out", filepath.Join(folder, "out.csv"))
+	check(exitFailed, "job", "create", "--cli-input-json", "-", "-o", "name", "--endpoint-url", url)
+	list, _ = fakeAPI(t, answer{200, listed("")})
+	check(exitFailed, "job", "list", "--endpoint-url", list)
+	check(exitUsage, "manifest", "count")
 }
 
 func TestQuoteShell(t *testing.T) {

@@ -269,6 +269,9 @@ func runCommand(w world, vars []variable, args []string) error {
 
 	command := exec.Command(args[0], args[1:]...) //nolint:noctx // until it ends by itself
 	command.Stdin, command.Stdout, command.Stderr = w.stdin, w.stdout, w.stderr
+	if o, ok := w.stdout.(*output); ok {
+		command.Stdout = o.Writer // as it is: it may be a terminal
+	}
 	command.Env = overlay(w.environ, vars)
 	if err := command.Start(); err != nil {
 		p := &problem{what: fmt.Sprintf("cannot run %s", args[0]), why: err.Error(), code: 126, err: err}

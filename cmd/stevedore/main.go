@@ -7,6 +7,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 
 	"stevedore/internal/devstore"
@@ -47,15 +49,47 @@ func (w world) getenv(name string) string {
 	return ""
 }
 
+// output is standard output. It remembers that it could not be written: a command
+// whose answer nobody got has not done its work, even if it did not look.
+type output struct {
+	io.Writer
+
+	mu  sync.Mutex
+	err error
+}
+
+// Write implements io.Writer.
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.Writer.Write(p)
+	if err != nil {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.err = cmp.Or(o.err, err)
+	}
+	return n, err
+}
+
+// failed returns the first error.
+func (o *output) failed() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.err
+}
+
 // run carries out a command line and returns the exit code, having said on
 // stderr what went wrong.
 func run(ctx context.Context, args []string, w world) int {
 	started := false
+	out := &output{Writer: w.stdout}
+	w.stdout = out
 	cmd := newRoot(w, &started)
 	cmd.SetArgs(append([]string{}, args...)) // of nil, cobra would make os.Args
 	called, err := cmd.ExecuteContextC(ctx)
-	if err != nil {
+	switch failed := out.failed(); {
+	case err != nil:
 		err = misused(w, called, started, err)
+	case failed != nil:
+		err = &problem{what: "standard output could not be written", why: failed.Error(), code: exitFailed, err: failed}
 	}
 	switch {
 	case ctx.Err() != nil && errors.Is(err, context.Canceled), ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):

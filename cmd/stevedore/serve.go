@@ -169,6 +169,9 @@ func (l *logFlags) logger(out io.Writer) (*slog.Logger, error) {
 
 // terminal returns the file descriptor of out if that is a terminal.
 func terminal(out any) (fd int, ok bool) {
+	if o, ok := out.(*output); ok {
+		out = o.Writer
+	}
 	f, ok := out.(interface{ Fd() uintptr })
 	if !ok {
 		return 0, false
