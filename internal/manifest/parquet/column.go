@@ -93,7 +93,9 @@ func (c *column) skipInPage(n int) error {
 			if !ok {
 				return errCut()
 			}
-			there += int(level)
+			if level > 0 { // as next takes it
+				there++
+			}
 		}
 		n = there
 	}

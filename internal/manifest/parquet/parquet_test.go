@@ -283,6 +283,28 @@ func TestDamage(t *testing.T) {
 	}
 }
 
+// TestSums changes a key: what its page says of itself tells.
+func TestSums(t *testing.T) {
+	t.Parallel()
+	rows, _ := objects(20)
+	for version := 1; version <= 2; version++ {
+		file := write(t, rows, 20, pq.Compression(&pq.Uncompressed), pq.DataPageVersion(version))
+		at := bytes.Index(file, []byte(rows[7].Key))
+		if at < 0 {
+			t.Fatal("the key is not there as it is")
+		}
+		file[at] ^= 1
+		r := open(t, file).Read([]int{1}, 0)
+		cells, n := make([][]byte, 1), 0
+		for r.Next(cells) {
+			n++
+		}
+		if _, ok := errors.AsType[*parquet.FormatError](r.Err()); !ok || n > 0 {
+			t.Errorf("version %d: got %d rows, %v, want that the page is damaged", version, n, r.Err())
+		}
+	}
+}
+
 // exercise reads a file, or the start of one that says it is long, and fails if it ends with an error that is not of the content.
 func exercise(t *testing.T, file []byte) {
 	t.Helper()
