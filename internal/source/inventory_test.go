@@ -380,6 +380,36 @@ func TestCompressed(t *testing.T) {
 	check(packed.String(), "zstd decompressed, header row skipped, 1 key with unencoded spaces", "a b", "c")
 }
 
+// A row that cannot be read is not what is wrong with a file that was damaged; a row of a file that was not, is.
+func TestDamaged(t *testing.T) {
+	t.Parallel()
+	var zipped bytes.Buffer
+	z, _ := gzip.NewWriterLevel(&zipped, gzip.NoCompression)
+	_, _ = io.WriteString(z, strings.Repeat("src,a\n", 1000)+"src\n")
+	_ = z.Close()
+	damaged := bytes.Clone(zipped.Bytes())
+	damaged[bytes.IndexByte(damaged, ',')] = 'x'
+	check := func(content []byte, from manifest.Position, want string) {
+		t.Helper()
+		s := store{"b/m.csv": content}
+		spec := s.csv()
+		spec.Lenient = true
+		rows, err := locate(t, s, spec).Open(t.Context(), 0, "", from, manifest.Position{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = keys(t, rows)
+		for _, err := range []error{err, rows.Err()} {
+			if e, ok := errors.AsType[*job.FailedError](err); !ok || e.Reason.FailureCode != job.CodeInvalidManifest || !strings.Contains(e.Reason.FailureReason, want) {
+				t.Errorf("got %v, want %s", err, want)
+			}
+		}
+	}
+	check(damaged, manifest.Position{}, "gzip data: ")
+	check(damaged, manifest.Position{Offset: 6, Line: 2}, "gzip data: ")
+	check(zipped.Bytes(), manifest.Position{}, "line 1001: got 1 columns, want 2")
+}
+
 // A store that breaks off in the middle does not make the list a bad one.
 func TestBrokenStore(t *testing.T) {
 	t.Parallel()

@@ -116,6 +116,9 @@ func (s *Source) openText(ctx context.Context, r *Rows, end int64) error {
 		r.closer = closers{z.IOReadCloser(), body}
 		text = &unpacked{r: z, src: packed, file: r.file, skip: from}
 	}
+	if r.file.Kind != Text && end == math.MaxInt64 {
+		r.text = text
+	}
 	rows := manifest.NewCSV(text, s.Layout, r.from)
 	rows.Until(end)
 	r.rows = rows

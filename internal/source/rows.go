@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -19,6 +20,9 @@ type Rows struct {
 	etag   string
 	read   int64 // rows returned
 	total  int64 // rows of the file; -1 if not known
+
+	text io.Reader // of a compressed file that is read to its end; nil once damage was looked for
+	err  error     // what was found
 }
 
 var _ manifest.Rows = (*Rows)(nil)
@@ -42,6 +46,11 @@ func (r *Rows) Fill(b *manifest.Batch, limit int) int {
 // Err returns what ended the reading: nil at the end, and otherwise an error of [Failure].
 func (r *Rows) Err() error {
 	err := r.rows.Err()
+	if _, bad := errors.AsType[*manifest.Error](err); bad {
+		if damage := r.damage(); damage != nil {
+			err = damage
+		}
+	}
 	switch {
 	case err == nil:
 		return nil
@@ -49,6 +58,21 @@ func (r *Rows) Err() error {
 		err = in(r.file, err)
 	}
 	return Failure(r.ctx, err)
+}
+
+// damage returns the error of a file that is not what was compressed once, nil if it seems sound. A row of it that is
+// bad may be so just because of that, which only the sum behind its last byte tells.
+func (r *Rows) damage() error {
+	const most = 1 << 30 // bytes of text, so that an early mistake in a huge file is told soon
+	if r.text == nil {
+		return r.err
+	}
+	_, err := io.CopyN(io.Discard, r.text, most)
+	r.text = nil
+	if bad, ok := errors.AsType[*manifest.Error](err); ok {
+		r.err = bad
+	}
+	return r.err
 }
 
 // Position returns where the rows after the last one returned start.

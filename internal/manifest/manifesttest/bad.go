@@ -188,6 +188,12 @@ func data(bucket string) (bads []Bad) {
 	damaged := bytes.Clone(whole)
 	damaged[len(damaged)-6] ^= 1 // in the checksum
 	add("data file damaged", "CSV", wrong, content+file, damaged, nil)
+	stored := storedIn(gzip.NoCompression, strings.Repeat(good, 1000))
+	stored[bytes.IndexByte(stored, ',')] = 'x'
+	add("data file damaged in a row", "CSV", wrong, content+file+"gzip data: ", stored, nil)
+	add("data row bad in a file of another sum", "CSV", wrong, content+file+"its MD5 is ", zipped(good+"\"src\"\n"), func(entry, _ map[string]string) {
+		entry["sum"] = strings.Repeat("0", 32)
+	})
 	add("data file with garbage behind it", "CSV", wrong, content+file, append(bytes.Clone(whole), "garbage"...), nil)
 	add("data file compressed twice", "CSV", wrong, format+file+"line 1: the file is gzip-compressed inside; compress it once", zipped(string(whole)), nil)
 	add("data file of no bytes", "CSV", wrong, content+file, nil, nil)
@@ -209,10 +215,13 @@ func data(bucket string) (bads []Bad) {
 }
 
 // zipped returns text, gzip-compressed.
-func zipped(text string) []byte {
+func zipped(text string) []byte { return storedIn(gzip.DefaultCompression, text) }
+
+// storedIn returns text, gzip-compressed at a level.
+func storedIn(level int, text string) []byte {
 	var file bytes.Buffer
-	z := gzip.NewWriter(&file)
-	_, _ = z.Write([]byte(text)) // a buffer does not fail
+	z, _ := gzip.NewWriterLevel(&file, level) // the levels are good ones
+	_, _ = z.Write([]byte(text))              // a buffer does not fail
 	_ = z.Close()
 	return file.Bytes()
 }
