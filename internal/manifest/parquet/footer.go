@@ -48,7 +48,9 @@ func (f *File) readFooter(b []byte) error {
 		switch id {
 		case 2:
 			for range t.structs(typ, 4) {
-				schema = append(schema, readElement(t))
+				if schema = append(schema, readElement(t)); len(schema) > maxColumns {
+					return malformed("a Parquet file of more than %d columns", maxColumns)
+				}
 			}
 		case 3:
 			f.rows = t.int(typ)

@@ -25,6 +25,8 @@ const (
 	window    = 1 << 20  // bytes read at once
 	maxFooter = 16 << 20 // bytes of the metadata of a file
 	maxPage   = 64 << 20 // bytes of a page, compressed or not; writers make them of about 1 MiB
+
+	maxColumns = 10_000 // and what lies in them
 )
 
 // FormatError says what is wrong with the content of a file, or that this package does not read it.

@@ -2,6 +2,7 @@ package parquet_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -280,6 +281,20 @@ func TestDamage(t *testing.T) {
 		damaged := slices.Clone(file)
 		damaged[i] ^= []byte{0x01, 0x80, 0xff, 0x10}[i%4]
 		exercise(t, damaged)
+	}
+}
+
+// TestManyColumns refuses a schema that takes far more memory than it has bytes.
+func TestManyColumns(t *testing.T) {
+	t.Parallel()
+	const columns = 1_000_000
+	metadata := binary.AppendUvarint([]byte{0x29, 0xfc}, columns)                  // field 2, a list of structures
+	metadata = append(metadata, bytes.Repeat([]byte{0x48, 1, 'c', 0}, columns)...) // field 4, the name
+	file := append(append([]byte("PAR1"), metadata...), 0)                         // the end
+	file = append(binary.LittleEndian.AppendUint32(file, uint32(len(metadata)+1)), "PAR1"...)
+	_, err := parquet.Open(bytes.NewReader(file), int64(len(file)))
+	if bad, ok := errors.AsType[*parquet.FormatError](err); !ok || bad.Detail != "a Parquet file of more than 10000 columns" {
+		t.Errorf("got %v, want too many columns", err)
 	}
 }
 
