@@ -51,6 +51,45 @@ func TestFailure(t *testing.T) {
 	}
 }
 
+// headless is a store whose answers to HEAD have no code of their own, as HTTP has it.
+type headless struct {
+	store
+	open error
+}
+
+func (h headless) Head(context.Context, objectstore.Object) (objectstore.Info, error) {
+	return objectstore.Info{}, &objectstore.Error{Op: "HeadObject", Bucket: "b", Key: "m.csv", Status: 404, Code: "NotFound"}
+}
+
+func (h headless) Open(ctx context.Context, o objectstore.Object, offset, length int64) (io.ReadCloser, objectstore.Info, error) {
+	if h.open != nil {
+		return nil, objectstore.Info{}, h.open
+	}
+	return h.store.Open(ctx, o, offset, length)
+}
+
+// A job tells whether it is the bucket or the manifest that is missing.
+func TestMissing(t *testing.T) {
+	t.Parallel()
+	check := func(open error, want string) {
+		t.Helper()
+		s := store{"b/m.csv": []byte("src,a\n")}
+		_, err := source.Locate(t.Context(), headless{s, open}, s.csv())
+		failed, ok := errors.AsType[*job.FailedError](err)
+		want = "The manifest, or a file of it, does not exist: " + want
+		if !ok || failed.Reason.FailureCode != job.CodeManifestNotFound || failed.Reason.FailureReason != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	answer := func(status int, code string) error {
+		return &objectstore.Error{Op: "GetObject", Bucket: "b", Key: "m.csv", Status: status, Code: code}
+	}
+	check(answer(404, "NoSuchBucket"), "GetObject b/m.csv: 404 NoSuchBucket")
+	check(answer(404, "NoSuchKey"), "GetObject b/m.csv: 404 NoSuchKey")
+	check(answer(403, "AccessDenied"), "HeadObject b/m.csv: 404 NotFound")
+	check(nil, "HeadObject b/m.csv: 404 NotFound")
+}
+
 // The ETag that a job names may be written in many ways, but is that of the object.
 func TestLocatePins(t *testing.T) {
 	t.Parallel()

@@ -163,7 +163,10 @@ func (s *Source) pin(ctx context.Context, spec Spec) error {
 	o := spec.Object
 	o.ETag = "" // spec's may be written in another way than the store's
 	info, err := s.objects.Head(ctx, o)
-	if err != nil {
+	switch {
+	case objectstore.NotFound(err):
+		return s.missing(ctx, o, err)
+	case err != nil:
 		return err
 	}
 	if got, want := bare(info.ETag), bare(spec.Object.ETag); got != want {
@@ -176,6 +179,19 @@ func (s *Source) pin(ctx context.Context, spec Spec) error {
 		s.Object.VersionID = info.VersionID
 	}
 	return nil
+}
+
+// missing returns the error of an object for which the store had no more than a status, err, when asked for its head. When
+// asked for its bytes it says which one is missing, the bucket, the key or the version.
+func (s *Source) missing(ctx context.Context, o objectstore.Object, err error) error {
+	body, _, got := s.objects.Open(ctx, o, 0, 1)
+	if got == nil {
+		_ = body.Close()
+	}
+	if objectstore.NotFound(got) {
+		return got
+	}
+	return err
 }
 
 // bare is an ETag as users and stores give it, without quotes and weakness.
