@@ -206,7 +206,7 @@ func (l *List) guess(head []byte) error {
 		first = nil // reading it will tell
 	}
 	l.Fields = []job.Field{job.FieldBucket, job.FieldKey}
-	if named := header(first); named != nil {
+	if named := manifest.Header(first); named != nil {
 		l.Fields, l.Guessed = named, "the header row"
 		return nil
 	}
@@ -279,19 +279,4 @@ func unpacked(head []byte) []byte {
 	}
 	plain, _ := io.ReadAll(io.LimitReader(text, sniffed)) // head is not all of it
 	return plain
-}
-
-// header returns the fields that a row names, nil if it names no bucket or no key.
-func header(row []string) []job.Field {
-	fields := make([]job.Field, len(row))
-	for i, cell := range row {
-		fields[i] = job.FieldIgnore
-		if f := manifest.FieldNamed([]byte(cell)); f != "" && !slices.Contains(fields[:i], f) {
-			fields[i] = f
-		}
-	}
-	if !slices.Contains(fields, job.FieldBucket) || !slices.Contains(fields, job.FieldKey) {
-		return nil
-	}
-	return fields
 }

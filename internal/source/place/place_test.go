@@ -111,6 +111,7 @@ func TestGuess(t *testing.T) {
 	check("Bucket,Key,Key\n", "Bucket,Key,Ignore", header)
 	check("object_key,Size,Version ID,Bucket Name\n", "Key,Ignore,VersionId,Bucket", header)
 	check("bucket,%6Bey,v\n", "Bucket,Key,VersionId", number)
+	check("bucket,key,3sL4kqtJlcpXroDTDmJ\n", "Bucket,Key,VersionId", number) // a version id, not the name of a column
 }
 
 // TestRowLikeAHeader writes rows that name columns so that a job reads them, even leniently, wherever they are.
