@@ -26,16 +26,24 @@ func Failure(ctx context.Context, err error) error {
 	}
 	switch {
 	case objectstore.PreconditionFailed(err):
-		return failed(job.CodeManifestChanged, "The manifest was changed while it was read. Create the job again with the manifest's present ETag.", err)
+		return failed(job.CodeManifestChanged, "The manifest was changed while it was read. Create the job again with the manifest's present ETag."+at(err), err)
 	case objectstore.NotFound(err):
 		return failed(job.CodeManifestNotFound, "The manifest, or a file of it, does not exist: "+err.Error(), err)
 	case objectstore.AccessDenied(err):
-		return failed(job.CodeManifestForbidden, "Reading the manifest is forbidden: AccessDenied", err)
+		return failed(job.CodeManifestForbidden, "Reading the manifest is forbidden: AccessDenied"+at(err), err)
 	case objectstore.Refused(err):
 		return Unreadable(err)
 	default:
 		return fmt.Errorf("read manifest: %w", err)
 	}
+}
+
+// at names the object that err is about: of a list of several files it may be any.
+func at(err error) string {
+	if e, ok := errors.AsType[*objectstore.Error](err); ok && e.Key != "" {
+		return " (" + e.Bucket + "/" + e.Key + ")"
+	}
+	return ""
 }
 
 // Unreadable is the failure of a job whose list cannot be read at all because of err, such as that

@@ -31,10 +31,11 @@ func TestFailure(t *testing.T) {
 			t.Errorf("%v: got %v, which does not wrap it", err, got)
 		}
 	}
-	check(answer(412, "PreconditionFailed"), job.CodeManifestChanged, "The manifest was changed while it was read.")
+	check(answer(412, "PreconditionFailed"), job.CodeManifestChanged, "The manifest was changed while it was read. Create the job again with the manifest's present ETag. (b/m.csv)")
 	check(answer(404, "NoSuchKey"), job.CodeManifestNotFound, "does not exist: ")
 	check(answer(404, "NoSuchBucket"), job.CodeManifestNotFound, "m.csv")
-	check(answer(403, "AccessDenied"), job.CodeManifestForbidden, "Reading the manifest is forbidden: AccessDenied")
+	check(answer(403, "AccessDenied"), job.CodeManifestForbidden, "Reading the manifest is forbidden: AccessDenied (b/m.csv)")
+	check(&objectstore.Error{Status: 403}, job.CodeManifestForbidden, "Reading the manifest is forbidden: AccessDenied")
 	check(answer(400, "InvalidRequest"), job.CodeManifestUnreadable, "The manifest cannot be read: ")
 	check(answer(400, "ExpiredToken"), "", "")
 	check(answer(429, "TooManyRequests"), "", "")
