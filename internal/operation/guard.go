@@ -56,9 +56,16 @@ type folded int
 // codeAliased is the error code of a task whose key means another object.
 const codeAliased = "KeyAliased"
 
-// Refuses reports whether a task on key would act on another object, and puts into
-// out how it ended then. An error means that it has no outcome.
+// Refuses reports whether a task on key would act on another object, or bucket can be the name of none, and puts
+// into out how it ended then. An error means that it has no outcome.
 func (g *Guard) Refuses(ctx context.Context, bucket string, key []byte, out *job.Outcome) (bool, error) {
+	if !isBucket(bucket) {
+		*out = job.Outcome{
+			Failed: true, HTTPStatus: http.StatusBadRequest, Code: "InvalidBucketName",
+			Message: "The specified bucket is not valid: " + limit(bucket, 64) + ". Are the columns of the manifest in the order of its Fields?",
+		}
+		return true, nil
+	}
 	ways := oddity(key)
 	if ways == 0 {
 		return false, nil
@@ -69,6 +76,20 @@ func (g *Guard) Refuses(ctx context.Context, bucket string, key []byte, out *job
 		*out = outcomeOf(&res)
 	}
 	return refused, err
+}
+
+// isBucket reports whether any store may have a bucket of that name. Old buckets have capitals and underscores; with a
+// colon, Ceph has that of another tenant. What else comes, such as a key where the bucket is meant to be, is not for a
+// store to be asked: some answer that the signature is wrong.
+func isBucket(name string) bool {
+	for _, b := range []byte(name) {
+		switch {
+		case 'a' <= b && b <= 'z', 'A' <= b && b <= 'Z', '0' <= b && b <= '9', b == '.', b == '-', b == '_', b == ':':
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 // Do implements Client.

@@ -90,6 +90,25 @@ func TestGuardKeepsOffOtherObjects(t *testing.T) {
 	}
 }
 
+// TestGuardKnowsBuckets asks the store nothing about a bucket that can be none.
+func TestGuardKnowsBuckets(t *testing.T) {
+	t.Parallel()
+	g := operation.NewGuard(nil) // asked, it would panic
+	for _, bucket := range []string{"odd/a", "odd%2Fa", "a%20b", "s3://photos", "arn:aws:s3:::photos/", "caf\u00e9", "a b", "b?acl", strings.Repeat("x/", 1000)} {
+		var out job.Outcome
+		refused, err := g.Refuses(t.Context(), bucket, []byte("a"), &out)
+		if err != nil || !refused || !out.Failed || out.Code != "InvalidBucketName" || out.HTTPStatus != 400 || len(out.Message) > 200 {
+			t.Errorf("%.20q: refused %t, %v, %+v", bucket, refused, err, out)
+		}
+	}
+	for _, bucket := range []string{"b", "photos", "my-photos.example.com", "Old_Bucket", "tenant:bucket", strings.Repeat("x", 255)} {
+		var out job.Outcome
+		if refused, err := g.Refuses(t.Context(), bucket, []byte("a"), &out); err != nil || refused {
+			t.Errorf("%.20q: refused %t, %v, %+v", bucket, refused, err, out)
+		}
+	}
+}
+
 // TestGuardTrustsExactStores: a store that keeps every key apart is asked once.
 func TestGuardTrustsExactStores(t *testing.T) {
 	t.Parallel()
