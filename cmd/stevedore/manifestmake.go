@@ -181,8 +181,9 @@ versions, it is the current ones, with their version ids, and no delete markers.
 Filters by encryption and replication status take a HEAD of each object that passes
 the others.
 
-Exits with 9, and writes nothing, if no object matches. What was found is kept in a
-temporary folder while the bucket is listed.`,
+A file or an object that is at --out is replaced, once all is written. Exits with 9, and
+writes nothing, if no object matches. What was found is kept in a temporary folder while
+the bucket is listed.`,
 		Example: `  stevedore manifest make s3://photos/2024/ --size-gt 1MiB --out s3://manifests/large.csv
   stevedore manifest make s3://logs --created-before 2025-01-01 --to inventory --out s3://lists/old
   stevedore manifest make s3://logs --match-suffix .gz | head`,

@@ -256,6 +256,7 @@ func (c *manifestCommands) convert() *cobra.Command {
 Lists are read leniently, see "stevedore manifest validate", and written strictly: so csv
 to csv takes away headers, byte order marks and what else a job would not take, and
 encodes keys anew. For a job, write an inventory to the bucket where it is to be read.
+A file or an object that is at --out is replaced, once all is written.
 
 A file of a completion report becomes a manifest of its tasks: the columns are guessed.`,
 		Example: `  stevedore manifest convert export.csv --out clean.csv

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/md5" //nolint:gosec // what S3 makes ETags of
+	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -30,7 +32,7 @@ type Streams struct {
 }
 
 // File is one that is being written: at its place as a whole once Close has returned without an error, and else not at
-// all, but for a stream. Abort gives up what was not closed.
+// all, but for a stream, a pipe or a device. Abort gives up what was not closed.
 type File interface {
 	io.Writer
 	// Close ends the file and tells what became of it.
@@ -47,7 +49,8 @@ type Written struct {
 	MD5  string // lower-case hex
 }
 
-// Create begins a file at p. ctx bounds the writing.
+// Create begins a file at p. Of this machine, symbolic links are followed, a file that is there is replaced and keeps its
+// mode, and anything else but a folder is written to as it is. ctx bounds the writing.
 func (s Streams) Create(ctx context.Context, p Place, contentType string) (File, error) {
 	sum := summed{place: p, sum: md5.New()} //nolint:gosec // not for safety
 	switch {
@@ -56,11 +59,56 @@ func (s Streams) Create(ctx context.Context, p Place, contentType string) (File,
 	case p.Stored():
 		return &upload{summed: sum, ctx: ctx, store: s.Store, contentType: contentType}, nil
 	}
-	f, err := os.CreateTemp(filepath.Dir(p.File), "."+filepath.Base(p.File)+".*")
-	if err != nil {
+	return createLocal(ctx, sum)
+}
+
+// createLocal begins a file of this machine.
+func createLocal(ctx context.Context, sum summed) (File, error) {
+	name := sum.place.File
+	stat, err := os.Stat(name)
+	there := err == nil
+	switch {
+	case there:
+		var old *os.File // that it may be written is asked of a file that is replaced, too
+		if err = await(ctx, func() (err error) { old, err = os.OpenFile(name, os.O_WRONLY, 0); return err }); err != nil {
+			return nil, err
+		}
+		if !stat.Mode().IsRegular() { // such as /dev/fd/3: not all links in /dev lead to names
+			return &stream{summed: sum, w: old, c: old}, nil
+		}
+		_ = old.Close() // nothing was written
+	case !errors.Is(err, fs.ErrNotExist):
 		return nil, err
 	}
-	return &local{summed: sum, f: f}, nil
+	l := &local{summed: sum, name: followed(name)}
+	temporary := filepath.Join(filepath.Dir(l.name), "."+filepath.Base(l.name)+"."+rand.Text())
+	if l.f, err = os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666); err != nil { // less the umask
+		return nil, err
+	}
+	if there {
+		if err := l.f.Chmod(stat.Mode().Perm()); err != nil {
+			l.Abort()
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+// followed is where the symbolic link of that name leads to, also if nothing is there; any other name is left as it is.
+func followed(name string) string {
+	const most = 40 // as many as systems follow
+	at := name
+	for range most {
+		link, err := os.Readlink(at)
+		if err != nil {
+			return at
+		}
+		if !filepath.IsAbs(link) {
+			link = filepath.Join(filepath.Dir(at), link)
+		}
+		at = link
+	}
+	return name // opening it will tell
 }
 
 // summed counts and sums what is written.
@@ -83,11 +131,12 @@ func (s *summed) written(etag string) Written {
 	return w
 }
 
-// stream is a standard stream.
+// stream is a standard stream, a pipe or a device.
 type stream struct {
 	summed
 
 	w io.Writer
+	c io.Closer // nil: a standard stream
 }
 
 func (s *stream) Write(p []byte) (int, error) {
@@ -96,15 +145,25 @@ func (s *stream) Write(p []byte) (int, error) {
 	return n, err
 }
 
-func (s *stream) Close() (Written, error) { return s.written(""), nil }
+func (s *stream) Close() (w Written, err error) {
+	if s.c != nil {
+		err = s.c.Close()
+	}
+	return s.written(""), err
+}
 
-func (s *stream) Abort() {}
+func (s *stream) Abort() {
+	if s.c != nil {
+		_ = s.c.Close()
+	}
+}
 
 // local is a file of this machine. It has a name of its own until it is done.
 type local struct {
 	summed
 
-	f *os.File
+	name string // that it gets
+	f    *os.File
 }
 
 func (l *local) Write(p []byte) (int, error) {
@@ -114,10 +173,9 @@ func (l *local) Write(p []byte) (int, error) {
 }
 
 func (l *local) Close() (Written, error) {
-	const mode = 0o644 // temporary files are for nobody else
-	err := errors.Join(l.f.Chmod(mode), l.f.Close())
+	err := l.f.Close()
 	if err == nil {
-		err = os.Rename(l.f.Name(), l.place.File)
+		err = os.Rename(l.f.Name(), l.name)
 	}
 	if err != nil {
 		_ = os.Remove(l.f.Name()) // the first error is the one to tell
