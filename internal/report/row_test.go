@@ -1,6 +1,7 @@
 package report_test
 
 import (
+	"bytes"
 	"encoding/csv"
 	"slices"
 	"strconv"
@@ -8,6 +9,7 @@ import (
 	"testing"
 
 	"stevedore/internal/job"
+	"stevedore/internal/manifest"
 	"stevedore/internal/report"
 )
 
@@ -34,6 +36,27 @@ func TestAppendRow(t *testing.T) {
 	check("k", "", bad("zero\x00, tab\t, no UTF-8: \xff"), `src,k,,failed,400,InvalidRequest,"zero , tab , no UTF-8: ?"`)
 	check("k", "", job.Outcome{HTTPStatus: 200, Message: `{"checksum_hex":"6D"}`}, `src,k,,succeeded,200,,"{""checksum_hex"":""6D""}"`)
 	check("line\nbreak", "", good, "src,\"line\nbreak\",,succeeded,200,,Successful")
+}
+
+// A row of a report is no header of the manifest that a file of failed tasks is, even if its bucket and key are called so.
+func TestRowIsNoHeader(t *testing.T) {
+	t.Parallel()
+	for _, version := range []string{"", "null", "VersionId"} {
+		out := job.Outcome{Failed: true, HTTPStatus: 404, Code: "NoSuchKey", Message: "Message"}
+		row := report.AppendRow(nil, []byte("bucket"), []byte("key"), []byte(version), &out)
+		for _, lenient := range []bool{false, true} {
+			layout, err := manifest.NewLayout([]job.Field{"Bucket", "Key", "VersionId", "Ignore", "Ignore", "Ignore", "Ignore"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			layout.Lenient = lenient
+			rows := manifest.NewCSV(bytes.NewReader(row), layout, manifest.Position{})
+			var got manifest.Row
+			if !rows.Next(&got) || string(got.Key) != "key" || string(got.VersionID) != version {
+				t.Errorf("version id %q, leniently %t: got %q, %v", version, lenient, got.Key, rows.Err())
+			}
+		}
+	}
 }
 
 // FuzzAppendRow reads every row back with another implementation.
