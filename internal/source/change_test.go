@@ -150,7 +150,7 @@ func TestBodyEndsEarly(t *testing.T) {
 				l := lists(t)[name]
 				c := &changing{list: l, nth: nth, ends: ends}
 				want := ends
-				if want == io.EOF {
+				if errors.Is(want, io.EOF) {
 					want = io.ErrUnexpectedEOF
 				}
 				src, err := source.Locate(t.Context(), c, l.spec)

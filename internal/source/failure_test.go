@@ -55,11 +55,11 @@ func TestFailure(t *testing.T) {
 // headless is a store whose answers to HEAD have no code of their own, as HTTP has it.
 type headless struct {
 	store
-	open error
+	head, open error
 }
 
 func (h headless) Head(context.Context, objectstore.Object) (objectstore.Info, error) {
-	return objectstore.Info{}, &objectstore.Error{Op: "HeadObject", Bucket: "b", Key: "m.csv", Status: 404, Code: "NotFound"}
+	return objectstore.Info{}, h.head
 }
 
 func (h headless) Open(ctx context.Context, o objectstore.Object, offset, length int64) (io.ReadCloser, objectstore.Info, error) {
@@ -75,7 +75,8 @@ func TestMissing(t *testing.T) {
 	check := func(open error, want string) {
 		t.Helper()
 		s := store{"b/m.csv": []byte("src,a\n")}
-		_, err := source.Locate(t.Context(), headless{s, open}, s.csv())
+		head := &objectstore.Error{Op: "HeadObject", Bucket: "b", Key: "m.csv", Status: 404, Code: "NotFound"}
+		_, err := source.Locate(t.Context(), headless{s, head, open}, s.csv())
 		failed, ok := errors.AsType[*job.FailedError](err)
 		want = "The manifest, or a file of it, does not exist: " + want
 		if !ok || failed.Reason.FailureCode != job.CodeManifestNotFound || failed.Reason.FailureReason != want {
@@ -89,6 +90,28 @@ func TestMissing(t *testing.T) {
 	check(answer(404, "NoSuchKey"), "GetObject b/m.csv: 404 NoSuchKey")
 	check(answer(403, "AccessDenied"), "HeadObject b/m.csv: 404 NotFound")
 	check(nil, "HeadObject b/m.csv: 404 NotFound")
+}
+
+// A bad request for the head of a manifest may be about credentials that have expired, which is told where its bytes are asked for.
+func TestBadRequest(t *testing.T) {
+	t.Parallel()
+	answer := func(op, code string) error {
+		return &objectstore.Error{Op: op, Bucket: "b", Key: "m.csv", Status: 400, Code: code}
+	}
+	s := store{"b/m.csv": []byte("src,a\n")}
+	head := answer("HeadObject", "BadRequest")
+	src, err := source.Locate(t.Context(), headless{s, head, nil}, s.csv())
+	if err != nil || src.Size != 6 || src.Object.ETag != s.etag("m.csv") {
+		t.Errorf("got %+v, %v", src, err)
+	}
+	_, err = source.Locate(t.Context(), headless{s, head, answer("GetObject", "ExpiredToken")}, s.csv())
+	if _, ok := errors.AsType[*job.FailedError](err); ok || err == nil {
+		t.Errorf("expired credentials: got %v, want an error that may pass", err)
+	}
+	_, err = source.Locate(t.Context(), headless{s, head, answer("GetObject", "InvalidRequest")}, s.csv())
+	if e, ok := errors.AsType[*job.FailedError](err); !ok || e.Reason.FailureReason != "The manifest cannot be read: GetObject b/m.csv: 400 InvalidRequest" {
+		t.Errorf("a key of the customer: got %v", err)
+	}
 }
 
 // The ETag that a job names may be written in many ways, but is that of the object.
