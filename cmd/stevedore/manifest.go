@@ -119,6 +119,8 @@ type desk struct {
 	at      *connection // nil: not asked for yet
 	access  *objectstore.Access
 	cleanup []func()
+
+	unversioned []job.Field // the columns of a list, if they were guessed to have no version ids
 }
 
 // with gives a desk to do.
@@ -209,7 +211,10 @@ func (d *desk) open(ctx context.Context, name string, fields fieldsFlag, limit i
 	if err != nil {
 		return nil, err
 	}
-	src, err := source.Locate(ctx, l.Objects, l.Spec)
+	if l.Unversioned {
+		d.unversioned = l.Fields
+	}
+	src, err := source.Locate(ctx, l.Objects, l.Versioned())
 	if err != nil {
 		return nil, d.explain("read "+name, err)
 	}
@@ -236,6 +241,9 @@ func (d *desk) each(ctx context.Context, name string, src *source.Source, do fun
 				if n%often == 0 && ctx.Err() != nil {
 					return false, context.Cause(ctx)
 				}
+				if d.unversioned != nil && len(row.VersionID) > 0 {
+					return false, misguessed(name, rows.Position().Line-1, len(d.unversioned))
+				}
 				if more, err := do(&row); err != nil || !more {
 					return false, err
 				}
@@ -247,6 +255,18 @@ func (d *desk) each(ctx context.Context, name string, src *source.Source, do fun
 		}
 	}
 	return nil
+}
+
+// versions reports whether the rows of a list have version ids.
+func (d *desk) versions(src *source.Source) bool { return src.Layout.HasVersionID() && d.unversioned == nil }
+
+// misguessed says that a row has a version id, which those that the columns were guessed from have not.
+func misguessed(name string, line int64, columns int) *problem {
+	rest := strings.Repeat(",Ignore", columns-3)
+	return &problem{
+		what: fmt.Sprintf("read %s: line %d has something in the third column, which is empty in the first rows", name, line),
+		try:  "--fields Bucket,Key,VersionId" + rest + " if those are version ids, else --fields Bucket,Key,Ignore" + rest, code: exitUsage,
+	}
 }
 
 // noteLeniency says what a job would not put up with unless it is told to.
@@ -442,7 +462,7 @@ func (d *desk) head(ctx context.Context, name string, fields fieldsFlag, most in
 			}
 			return shown < most, each.Encode(r)
 		}
-		line = place.AppendRow(line[:0], row, src.Layout.HasVersionID())
+		line = place.AppendRow(line[:0], row, d.versions(src))
 		_, err := d.w.stdout.Write(line)
 		return shown < most, err
 	})

@@ -99,6 +99,7 @@ func TestManifestFiles(t *testing.T) {
 		"failed.csv": "src,a,,failed,403,AccessDenied,no\nsrc,b,,failed,404,NoSuchKey,none\n",
 		"bad.csv":    "src,a\nsrc\nsrc,c\n",
 		"empty.csv":  "",
+		"late.csv":   strings.Repeat("src,k,\n", 20_000) + "src,k,OLD\n",
 	})
 	check := func(code int, stdout, stderr string, args ...string) {
 		t.Helper()
@@ -129,6 +130,29 @@ func TestManifestFiles(t *testing.T) {
 		"if that is wrong: --fields\n"
 	check(0, "src,a\nsrc,b\n", failed, "head", "@failed.csv") // as job retry has it
 	check(0, "src,a,\nsrc,b,\n", "", "head", "@failed.csv", "--fields", "Bucket,Key,VersionId,Ignore,Ignore,Ignore,Ignore")
+
+	// A guess that turns out to be wrong drops no version id.
+	const late = "error: read @late.csv: line 20001 has something in the third column, which is empty in the first rows\n" +
+		"  try   --fields Bucket,Key,VersionId if those are version ids, else --fields Bucket,Key,Ignore\n"
+	if got := manifest("", "convert", "@late.csv", "--out", "@never.csv"); got.code != exitUsage || !strings.HasSuffix(got.stderr, late) {
+		t.Errorf("got %+v, want %s", got, late)
+	}
+	check(exitNotFound, "", "error: read @never.csv\n  why   stat @never.csv: no such file or directory\n", "count", "@never.csv")
+	if got := manifest("src,a,,,,,\nsrc,b,v,,,,\n", "head", "-"); got.code != 0 || got.stdout != "src,a,\nsrc,b,v\n" {
+		t.Errorf("got %+v, want version ids", got)
+	}
+	seven := strings.Repeat("src,k,,,,,\n", 20_000) + "src,k,OLD,,,,\n"
+	if got := manifest(seven, "convert", "-"); !strings.Contains(got.stderr, "--fields Bucket,Key,VersionId,Ignore,Ignore,Ignore,Ignore if") {
+		t.Errorf("got %s", got.stderr)
+	}
+	if got := manifest("", "validate", "@late.csv"); got.code != 0 ||
+		!strings.HasPrefix(got.stdout, "warning  line 20001: 1 row with something in the third column, ") ||
+		!strings.HasSuffix(got.stdout, "ok       20,001 sound rows, columns Bucket,Key,Ignore\n") {
+		t.Errorf("got %+v, want a warning of line 20001", got)
+	}
+	if got := manifest("", "convert", "@late.csv", "--fields", "Bucket,Key,VersionId"); !strings.HasSuffix(got.stdout, "\nsrc,k,\nsrc,k,OLD\n") {
+		t.Errorf("got %.200v", got)
+	}
 
 	// From form to form the rows stay what they are.
 	convert := func(from, to, format string) {

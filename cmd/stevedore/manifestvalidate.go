@@ -86,7 +86,7 @@ func (d *desk) validate(ctx context.Context, name string, f validateFlags) error
 	if err != nil {
 		return err
 	}
-	f.options.Binary = l.Foreign
+	f.options.Binary, f.options.Unversioned = l.Foreign, l.Unversioned
 	report, err := d.check(ctx, l, f.options)
 	if err != nil {
 		return d.explain("validate "+name, err)
@@ -117,7 +117,7 @@ func (d *desk) curable(ctx context.Context, l *place.List) bool {
 
 // check reads a list. What already keeps it from being found fails a job, too.
 func (d *desk) check(ctx context.Context, l *place.List, o check.Options) (*check.Report, error) {
-	src, err := source.Locate(ctx, l.Objects, l.Spec)
+	src, err := source.Locate(ctx, l.Objects, l.Versioned())
 	if err != nil {
 		failed, ok := errors.AsType[*job.FailedError](err)
 		if !ok {

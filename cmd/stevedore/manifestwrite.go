@@ -127,9 +127,9 @@ type made struct {
 func (d *desk) write(ctx context.Context, name string, src *source.Source, rows int64, at *destination, edit func(*manifest.Row)) (*made, error) {
 	d.meter.clear()
 	defer d.meter.clear()
-	columns := manifest.Columns{VersionID: src.Layout.HasVersionID()}
+	columns := manifest.Columns{VersionID: d.versions(src)}
 	least := 2
-	if columns.VersionID {
+	if src.Layout.HasVersionID() {
 		least++
 	}
 	columns.Size = len(src.Layout.Cells()) > least
@@ -169,7 +169,7 @@ const unnamed = "BUCKET"
 func manifestOf(w place.Written, format place.Format, fields []job.Field) *job.Manifest {
 	m := &job.Manifest{Spec: &job.ManifestSpec{Format: job.ManifestCSV, Fields: fields}, Location: &job.ManifestLocation{ETag: w.ETag}}
 	switch {
-	case format == place.Parquet, w.Place.Stream():
+	case format == place.Parquet, w.Place.Stream(), w.Place.Flows():
 		return nil
 	case format == place.Inventory && !w.Place.Stored():
 		return nil // its files do not know where they will be
@@ -187,7 +187,7 @@ func manifestOf(w place.Written, format place.Format, fields []job.Field) *job.M
 // report says what was written, on standard output unless that has the list.
 func (d *desk) report(m *made) error {
 	to := d.w.stdout
-	if m.written.Place.Stream() {
+	if m.written.Place.Stream() || m.written.Place.Flows() {
 		to = d.w.stderr
 	}
 	if d.output == "json" && to == d.w.stdout {
@@ -290,7 +290,7 @@ func (d *desk) convert(ctx context.Context, name string, fields fieldsFlag, out 
 	if err != nil {
 		return err
 	}
-	null = null && src.Layout.HasVersionID()
+	null = null && d.versions(src)
 	m, err := d.write(ctx, name, src, 0, at, func(row *manifest.Row) {
 		if null && len(row.VersionID) == 0 {
 			row.VersionID = []byte("null")

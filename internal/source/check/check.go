@@ -26,9 +26,11 @@ type Options struct {
 	Most   int    // problems after which the reading ends; 0: 20
 	Binary bool   // the list is no lines of text: there is no next line after a bad one
 	Bucket string // rows of other buckets are warned of; empty: those of several buckets
-	Dupes  bool   // look for rows that are there more than once
-	Sample int    // look at so many objects, with Head
-	Head   func(ctx context.Context, o objectstore.Object) (objectstore.Info, error)
+	// Unversioned says that the version ids of rows are not meant to be any: those that have one are warned of.
+	Unversioned bool
+	Dupes       bool // look for rows that are there more than once
+	Sample      int  // look at so many objects, with Head
+	Head        func(ctx context.Context, o objectstore.Object) (objectstore.Info, error)
 	// Progress is told now and then, by one goroutine, of the rows read and of about how many there are; nil: nobody.
 	Progress func(rows, total int64)
 }
@@ -76,7 +78,7 @@ func Run(ctx context.Context, src *source.Source, o Options) (*Report, error) {
 	}
 	c := &checker{
 		src: src, options: o, report: &Report{},
-		versions: src.Layout.HasVersionID(), buckets: map[string]*int64{},
+		versions: src.Layout.HasVersionID() && !o.Unversioned, buckets: map[string]*int64{},
 	}
 	if o.Dupes {
 		var err error
@@ -98,7 +100,7 @@ func Run(ctx context.Context, src *source.Source, o Options) (*Report, error) {
 		r.Leniency = notes.String()
 	}
 	c.aboutBuckets()
-	for _, w := range []*Warning{&c.foreign, &c.noVersion, &c.plus, &c.slash} {
+	for _, w := range []*Warning{&c.foreign, &c.noVersion, &c.version, &c.plus, &c.slash} {
 		if w.Rows > 0 {
 			r.Warnings = append(r.Warnings, *w)
 		}
@@ -123,7 +125,7 @@ type checker struct {
 	last    string            // the bucket of the row before
 	lastN   *int64
 
-	foreign, noVersion, plus, slash Warning
+	foreign, noVersion, version, plus, slash Warning
 
 	hashes  *hashes
 	sample  []entry
@@ -154,6 +156,9 @@ func (c *checker) row(row *manifest.Row, at func() where) error {
 	}
 	if c.versions && len(row.VersionID) == 0 {
 		c.warn(&c.noVersion, at, "with an empty version id: their tasks fail where the bucket keeps versions; write null, or leave the column out")
+	}
+	if c.options.Unversioned && len(row.VersionID) > 0 {
+		c.warn(&c.version, at, "with something in the third column, which is empty in the first rows; if those are version ids, say so: --fields")
 	}
 	if bytes.IndexByte(row.RawKey, '+') >= 0 {
 		c.warn(&c.plus, at, "with a + in the key, which stands for a space; write %2B for a plus")

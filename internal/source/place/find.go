@@ -30,6 +30,8 @@ type List struct {
 	// others: "the number of columns", "the header row".
 	Fields  []job.Field
 	Guessed string
+	// Unversioned says that the third column was guessed to be none of version ids since it is empty in the first rows.
+	Unversioned bool
 	// Foreign says that a CSV list is no lines of text as it stands, but compressed or something else.
 	Foreign bool
 }
@@ -96,6 +98,17 @@ func Find(ctx context.Context, store source.Objects, p Place, o Options) (*List,
 		l.Spec.Fields = l.Fields
 	}
 	return l, err
+}
+
+// Versioned is how the list is read if one wants to know whether the guess was right that it is [List.Unversioned]: none
+// of its rows has a version id then.
+func (l *List) Versioned() source.Spec {
+	spec := l.Spec
+	if l.Unversioned {
+		spec.Fields = slices.Clone(spec.Fields)
+		spec.Fields[2] = job.FieldVersionID
+	}
+	return spec
 }
 
 // inFolder looks for the list in the folder p, as there is no object of that name. Whatever comes of that, missing is
@@ -221,7 +234,7 @@ func (l *List) guess(head []byte) error {
 	third := job.FieldVersionID
 	l.Guessed = "the number of columns"
 	if seen := withoutVersion(first, rows); seen > 0 {
-		third = job.FieldIgnore
+		third, l.Unversioned = job.FieldIgnore, true
 		l.Guessed = fmt.Sprintf("the number of columns, the third being empty in the first %d rows", seen)
 		if seen == 1 {
 			l.Guessed = "the number of columns, the third being empty in the first row"
