@@ -3,15 +3,19 @@ package plan_test
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"stevedore/internal/job"
 	"stevedore/internal/manifest"
+	"stevedore/internal/objectstore"
 	"stevedore/internal/plan"
 )
 
@@ -70,6 +74,58 @@ func TestFilesStayPinned(t *testing.T) {
 	}
 	if inside < 2 {
 		t.Errorf("only %d checkpoints in files", inside)
+	}
+}
+
+// busy is a shelf that cannot be asked for one of its files once.
+type busy struct {
+	*shelf
+	key  string
+	once sync.Once
+}
+
+func (b *busy) Open(ctx context.Context, o objectstore.Object, offset, length int64) (body io.ReadCloser, info objectstore.Info, err error) {
+	if o.Key == b.key {
+		b.once.Do(func() {
+			err = &objectstore.Error{Op: "GetObject", Bucket: o.Bucket, Key: o.Key, Status: 503, Code: "SlowDown"}
+		})
+	}
+	if err != nil {
+		return nil, info, err
+	}
+	return b.shelf.Open(ctx, o, offset, length)
+}
+
+// What was found before a try has failed is saved, and the next file is not taken for the one before.
+func TestNextFileFails(t *testing.T) {
+	t.Parallel()
+	l := newList()
+	inv := manifest.NewInventory("b", "m", time.Unix(1, 0), manifest.Columns{})
+	for _, key := range []string{"0", "1"} {
+		var file bytes.Buffer
+		w := gzip.NewWriter(&file)
+		fmt.Fprintf(w, "b,%s\nb,x\n", key)
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		inv.Files = append(inv.Files, manifest.DataFile{Key: key, Size: int64(file.Len()), MD5: l.put("m/"+key, file.Bytes())})
+	}
+	text, err := inv.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.manifest("manifest.json", text, job.ManifestInventory)
+	var s saved
+	store := &busy{shelf: l.shelf, key: "1"}
+	if _, err := plan.Make(t.Context(), plan.Request{Source: l.spec}, store, job.Checkpoint{}, s.save); err == nil {
+		t.Fatal("a file that cannot be had was planned")
+	}
+	if len(s.checkpoints) != 1 || s.checkpoints[0].Rows != 2 || s.checkpoints[0].File != 1 {
+		t.Fatalf("saved are %+v, want the rows of the first file", s.checkpoints)
+	}
+	planned, err := plan.Make(t.Context(), plan.Request{Source: l.spec}, store, s.checkpoints[0], s.save)
+	if err != nil || planned.Tasks != 4 || len(s.chunks) != 2 {
+		t.Errorf("got %+v of the chunks %+v, %v", planned, s.chunks, err)
 	}
 }
 
