@@ -258,7 +258,9 @@ func (d *desk) each(ctx context.Context, name string, src *source.Source, do fun
 }
 
 // versions reports whether the rows of a list have version ids.
-func (d *desk) versions(src *source.Source) bool { return src.Layout.HasVersionID() && d.unversioned == nil }
+func (d *desk) versions(src *source.Source) bool {
+	return src.Layout.HasVersionID() && d.unversioned == nil
+}
 
 // misguessed says that a row has a version id, which those that the columns were guessed from have not.
 func misguessed(name string, line int64, columns int) *problem {
@@ -388,7 +390,7 @@ func (d *desk) count(ctx context.Context, name string, fields fieldsFlag) error 
 	}
 	d.noteLeniency(p.Leniency)
 	if d.output == "json" {
-		return d.json(counted{p.Tasks, l.Size, l.Spec.Format, l.Fields, p.Leniency})
+		return d.json(counted{p.Tasks, l.Size, l.Format(), l.Fields, p.Leniency})
 	}
 	fmt.Fprintln(d.w.stdout, p.Tasks)
 	return nil

@@ -168,6 +168,13 @@ func TestManifestFiles(t *testing.T) {
 	convert("@rows.parquet", "@again.csv", "csv")
 	check(0, "src,a,v1\nsrc,b,null\n", "note: columns Bucket,Key,VersionId, guessed from the number of columns; if that is wrong: --fields\n", "head", "@again.csv")
 	check(0, "2\n", "", "count", "@inventory/manifest.json")
+	check(exitInvalid, "error    no job takes a file of Parquet alone, but only the manifest.json of an inventory that has it\nbad      2 sound rows\n",
+		"error: a job on @rows.parquet would fail\n  try   stevedore manifest convert @rows.parquet --to inventory --out s3://bucket/prefix\n", "validate", "@rows.parquet")
+	for _, command := range []string{"validate", "count"} {
+		if got := manifest("", command, "@rows.parquet", "-o", "json"); !strings.Contains(got.stdout, `"Format": "Parquet"`) || strings.Contains(got.stdout, `"Valid": true`) {
+			t.Errorf("%s: got %+v", command, got)
+		}
+	}
 	check(exitFailed, "", "error: @inventory/manifest.json is there: nothing was written\n"+
 		"  why   a new inventory would take its place and leave its data files behind\n"+
 		"  try   another folder, or to remove that inventory first\n", "convert", "@good.csv", "--to", "inventory", "--out", "@inventory")

@@ -29,7 +29,8 @@ func (c *manifestCommands) validate() *cobra.Command {
 		Use:   "validate LIST",
 		Short: "Find what would fail a job on a list, and what is odd in it",
 		Long: `Reads a list as planning a job does, and goes on behind a bad row where lines can be told
-apart: not in what is compressed. Exits with 10 if a job would fail on the list.
+apart: not in what is compressed. Exits with 10 if a job would fail on the list, as any job
+does on a Parquet or ORC file without its inventory.
 Everything else is a warning: empty version ids, several buckets, names that are none,
 a + that stands for a space and, if asked for, rows that are there twice and objects
 that are not.
@@ -91,7 +92,10 @@ func (d *desk) validate(ctx context.Context, name string, f validateFlags) error
 	if err != nil {
 		return d.explain("validate "+name, err)
 	}
-	v := validated{len(report.Problems) == 0, l.Spec.Format, l.Fields, report}
+	if l.Alone != "" {
+		report.Problems = append(report.Problems, check.Problem{Text: "no job takes a file of " + l.Alone + " alone, but only the manifest.json of an inventory that has it"})
+	}
+	v := validated{len(report.Problems) == 0, l.Format(), l.Fields, report}
 	if d.output == "json" {
 		err = d.json(v)
 	} else {
@@ -101,6 +105,9 @@ func (d *desk) validate(ctx context.Context, name string, f validateFlags) error
 		return err
 	}
 	p := &problem{what: "a job on " + name + " would fail", code: exitInvalid}
+	if l.Alone != "" && len(report.Problems) == 1 {
+		p.try = try(d.w, "manifest convert "+quoteShell(name)+" --to inventory --out s3://bucket/prefix")
+	}
 	if !f.lenient && l.Fields != nil && d.curable(ctx, l) {
 		p.try = try(d.w, "manifest convert "+quoteShell(name)+" --out clean.csv") + ", which takes away what --lenient puts up with"
 	}

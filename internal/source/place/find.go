@@ -2,6 +2,7 @@ package place
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"encoding/csv"
@@ -34,6 +35,9 @@ type List struct {
 	Unversioned bool
 	// Foreign says that a CSV list is no lines of text as it stands, but compressed or something else.
 	Foreign bool
+	// Alone is the format of a file of an inventory without its manifest.json, "Parquet" or "ORC": read here as an inventory
+	// of this one file, and by no job.
+	Alone string
 }
 
 // Options say how a list is to be read.
@@ -99,6 +103,9 @@ func Find(ctx context.Context, store source.Objects, p Place, o Options) (*List,
 	}
 	return l, err
 }
+
+// Format is what the list is: a format that jobs know, or that of a file that stands alone.
+func (l *List) Format() job.ManifestFormat { return cmp.Or(job.ManifestFormat(l.Alone), l.Spec.Format) }
 
 // Versioned is how the list is read if one wants to know whether the guess was right that it is [List.Unversioned]: none
 // of its rows has a version id then.
@@ -168,7 +175,7 @@ func (l *List) alone(format string, o objectstore.Object, size int64) {
 	if err != nil {
 		panic(err) // it is made of strings
 	}
-	l.Spec.Format = job.ManifestInventory
+	l.Alone, l.Spec.Format = format, job.ManifestInventory
 	l.Spec.Object = objectstore.Object{Bucket: fileBucket, Key: "\x00", ETag: "alone"}
 	l.Objects = &single{Objects: l.Objects, manifest: l.Spec.Object, text: text, pin: o}
 }
