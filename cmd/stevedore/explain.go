@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"stevedore/internal/controlapi"
@@ -135,9 +136,28 @@ func (c *client) find(ctx context.Context, w world, given string) (string, error
 // printable is s without what would do something to a terminal.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 || r == '\u2028' || r == '\u2029' || r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069' {
+		if controls(r) {
 			return '?'
 		}
 		return r
 	}, s)
+}
+
+// escaped is s with what would do something to a terminal as Go writes it, such as \n:
+// for names that differ in that.
+func escaped(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if controls(r) {
+			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+// controls reports whether r does something to a terminal.
+func controls(r rune) bool {
+	return r < ' ' || r >= 0x7f && r < 0xa0 || r == '\u2028' || r == '\u2029' || r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069'
 }

@@ -39,6 +39,7 @@ type dryRun struct {
 	Estimate      *sizeEstimate `json:",omitempty"`
 	Leniency      string        `json:",omitempty"` // what was put up with in the manifest
 	Report        *written      `json:",omitempty"` // nil: there would be none
+	Target        *written      `json:",omitempty"` // of copies; nil: there would be none
 	// ManifestOutput is where a generated manifest would be kept; nil: nowhere.
 	ManifestOutput *written `json:",omitempty"`
 	Sample         []wouldBe
@@ -217,7 +218,9 @@ func sumSizes(ctx context.Context, src *source.Source, m *meter) (*int64, error)
 				n++
 			}
 			total.Add(sum)
-			m.show(sample{label: "adding up", unit: "objects", done: done.Add(n)})
+			if !unknown.Load() {
+				m.show(sample{label: "adding up", unit: "objects", done: done.Add(n)})
+			}
 			return errors.Join(rows.Err(), rows.Close())
 		})
 	}
@@ -321,6 +324,9 @@ func (c *jobCommands) printDryRun(d *dryRun) error {
 		report = d.Report.text()
 	}
 	fmt.Fprintf(t, "Report\t%s\n", printable(report))
+	if d.Target != nil {
+		fmt.Fprintf(t, "Copies\t%s\n", printable(d.Target.text()))
+	}
 	if d.ManifestOutput != nil {
 		fmt.Fprintf(t, "Manifest kept\t%s\n", printable(d.ManifestOutput.text()))
 	}
@@ -330,11 +336,11 @@ func (c *jobCommands) printDryRun(d *dryRun) error {
 			label = "First tasks"
 		}
 		for _, call := range w.Calls {
-			fmt.Fprintf(t, "%s\t%s\n", label, printable(call))
+			fmt.Fprintf(t, "%s\t%s\n", label, escaped(call))
 			label = ""
 		}
 		if w.Outcome != "" {
-			fmt.Fprintf(t, "%s\ts3://%s  %s\n", label, printable(w.Bucket+"/"+w.Key), printable(w.Outcome))
+			fmt.Fprintf(t, "%s\ts3://%s  %s\n", label, escaped(w.Bucket+"/"+w.Key), printable(w.Outcome))
 		}
 	}
 	if err := t.Flush(); err != nil {

@@ -32,18 +32,40 @@ func TestDryRunUsage(t *testing.T) {
 	}
 }
 
+// tagRequest asks for a job on s3://manifests/m.csv with that ETag.
+func tagRequest(etag string) string {
+	return fmt.Sprintf(`{"AccountId": %q, "ClientRequestToken": "t", "Priority": 1, "RoleArn": "arn:aws:iam::123456789012:role/r", "ConfirmationRequired": false,
+		"Operation": {"S3PutObjectTagging": {"TagSet": [{"Key": "a", "Value": "x y"}]}},
+		"Report": {"Enabled": true, "Bucket": "arn:aws:s3:::reports", "Format": "Report_CSV_20180820", "Prefix": "r", "ReportScope": "AllTasks"},
+		"Manifest": {"Spec": {"Format": "S3BatchOperations_CSV_20180820", "Fields": ["Bucket", "Key"]},
+			"Location": {"ObjectArn": "arn:aws:s3:::manifests/m.csv", "ETag": %q}}}`, devAccount, etag)
+}
+
+// TestDryRunText tells keys apart that differ in characters that a terminal does not show, and no sum of nothing.
+func TestDryRunText(t *testing.T) {
+	t.Parallel()
+	s3 := objectstoretest.Start(t, objectstoretest.Config{})
+	s3.CreateBucket("reports")
+	s3.Put("b", "new\nline\x01", "hello")
+	etag := s3.Put("manifests", "m.csv", "b,new%0Aline%01\nb,k\n").ETag
+	environ := []string{"AWS_ENDPOINT_URL_S3=" + s3.URL()}
+	got := invoke(t.Context(), tagRequest(etag), environ, "job", "create", "--cli-input-json", "-", "--dry-run")
+	if want := `First tasks  PUT s3://b/new\nline\x01?tagging  a=x y` + "\n"; got.code != 0 || !strings.Contains(got.stdout, want) {
+		t.Errorf("got %+v, want %s", got, want)
+	}
+	got = invoke(t.Context(), tagRequest(etag), environ, "job", "create", "--cli-input-json", "-", "--dry-run", "--sample", "0")
+	if got.code != 0 || strings.Contains(got.stderr, "adding up") {
+		t.Errorf("got %+v", got)
+	}
+}
+
 // TestDryRunJSON has for programs all that people are told.
 func TestDryRunJSON(t *testing.T) {
 	t.Parallel()
 	s3 := objectstoretest.Start(t, objectstoretest.Config{})
 	s3.CreateBucket("reports")
 	s3.Put("b", "k", "hello")
-	manifest := s3.Put("manifests", "m.csv", "b,k\n")
-	request := fmt.Sprintf(`{"AccountId": %q, "ClientRequestToken": "t", "Priority": 1, "RoleArn": "arn:aws:iam::123456789012:role/r", "ConfirmationRequired": false,
-		"Operation": {"S3PutObjectTagging": {"TagSet": [{"Key": "a", "Value": "x y"}]}},
-		"Report": {"Enabled": true, "Bucket": "arn:aws:s3:::reports", "Format": "Report_CSV_20180820", "Prefix": "r", "ReportScope": "AllTasks"},
-		"Manifest": {"Spec": {"Format": "S3BatchOperations_CSV_20180820", "Fields": ["Bucket", "Key"]},
-			"Location": {"ObjectArn": "arn:aws:s3:::manifests/m.csv", "ETag": %q}}}`, devAccount, manifest.ETag)
+	request := tagRequest(s3.Put("manifests", "m.csv", "b,k\n").ETag)
 	got := invoke(t.Context(), request, []string{"AWS_ENDPOINT_URL_S3=" + s3.URL()}, "job", "create", "--cli-input-json", "-", "--dry-run", "-o", "json")
 	const want = `{
     "Operation": {
@@ -134,9 +156,12 @@ func TestDryRunBuckets(t *testing.T) {
 	s3 := objectstoretest.Start(t, objectstoretest.Config{})
 	s3.CreateBucket("reports")
 	_, access := storeOf(t, s3)
-	check := func(code int, says string, report job.Report, output string) {
+	check := func(code int, says string, report job.Report, output string, target ...string) {
 		t.Helper()
 		spec := &job.Spec{Report: report}
+		for _, bucket := range target {
+			spec.Operation.S3PutObjectCopy = &job.S3PutObjectCopy{TargetResource: "arn:aws:s3:::" + bucket, TargetKeyPrefix: "c"}
+		}
 		if output != "" {
 			spec.ManifestGenerator = &job.ManifestGenerator{S3JobManifestGenerator: &job.S3JobManifestGenerator{
 				EnableManifestOutput: true, ManifestOutputLocation: &job.ManifestOutputLocation{Bucket: "arn:aws:s3:::" + output},
@@ -145,7 +170,7 @@ func TestDryRunBuckets(t *testing.T) {
 		var d dryRun
 		var stderr strings.Builder
 		got := tell(&stderr, d.checkBuckets(t.Context(), access, spec))
-		for _, w := range []*written{d.Report, d.ManifestOutput} {
+		for _, w := range []*written{d.Report, d.ManifestOutput, d.Target} {
 			if w != nil {
 				stderr.WriteString(w.text() + "\n")
 			}
@@ -162,6 +187,8 @@ func TestDryRunBuckets(t *testing.T) {
 	check(exitInvalid, "there is no bucket none for its report", to("none"), "")
 	check(exitInvalid, "there is no bucket none for its generated manifest", to("reports"), "none")
 	check(exitOK, "s3://reports/  (the bucket is there", job.Report{}, "reports")
+	check(exitOK, "s3://reports/c  (the bucket is there", job.Report{}, "", "reports")
+	check(exitInvalid, "every task would fail: there is no bucket none for its copies", to("reports"), "reports", "none")
 	s3.Fault(objectstoretest.Match{Op: "ListObjectsV2"}, objectstoretest.Status(403, "AccessDenied"))
 	check(exitOK, "s3://none/r  (not checked: the store answers 403 AccessDenied", to("none"), "")
 	if n := s3.Count("PutObject"); n > 0 {

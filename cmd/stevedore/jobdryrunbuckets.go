@@ -25,8 +25,11 @@ func (w *written) text() string {
 	return w.At + "  (not checked: the store answers " + w.Answer + " to a listing)"
 }
 
-// checkBuckets looks for the buckets that the job itself writes to, beside its
-// tasks. Nothing is written there, so this tells of a missing bucket only.
+// copies is what a job writes for its tasks.
+const copies = "copies"
+
+// checkBuckets looks for the buckets that the job writes to, and its copies if it
+// makes any. Nothing is written there, so this tells of a missing bucket only.
 func (d *dryRun) checkBuckets(ctx context.Context, access *objectstore.Access, spec *job.Spec) (err error) {
 	if r := spec.Report; r.Enabled {
 		d.Report, err = lookAt(ctx, access, "report", r.Bucket, r.Prefix, r.ExpectedBucketOwner)
@@ -37,6 +40,12 @@ func (d *dryRun) checkBuckets(ctx context.Context, access *objectstore.Access, s
 	if g := spec.ManifestGenerator; g != nil && g.S3JobManifestGenerator.EnableManifestOutput {
 		out := g.S3JobManifestGenerator.ManifestOutputLocation
 		d.ManifestOutput, err = lookAt(ctx, access, "generated manifest", out.Bucket, out.ManifestPrefix, out.ExpectedManifestBucketOwner)
+		if err != nil {
+			return err
+		}
+	}
+	if c := spec.Operation.S3PutObjectCopy; c != nil {
+		d.Target, err = lookAt(ctx, access, copies, c.TargetResource, c.TargetKeyPrefix, "")
 	}
 	return err
 }
@@ -53,8 +62,12 @@ func lookAt(ctx context.Context, access *objectstore.Access, what, arn, prefix, 
 		w.Checked = true
 		return w, nil
 	case objectstore.NotFound(err):
+		fails := "the job"
+		if what == copies {
+			fails = "every task"
+		}
 		return nil, &problem{
-			what: fmt.Sprintf("the job would fail: there is no bucket %s for its %s", bucket, what),
+			what: fmt.Sprintf("%s would fail: there is no bucket %s for its %s", fails, bucket, what),
 			why:  printable(err.Error()), try: "to create the bucket, or name another one in the request", code: exitInvalid, err: err,
 		}
 	case !ok || e.Status == 0: // nobody has answered
