@@ -333,6 +333,29 @@ func TestVersions(t *testing.T) {
 	check(false, markers, row{"a", "2"})
 }
 
+// TestLastKeyOfRange lists all versions of the key that a range ends with, on however many pages they are, and none of them twice.
+func TestLastKeyOfRange(t *testing.T) {
+	t.Parallel()
+	var items []item
+	for _, key := range []string{"a", "b", "c"} {
+		for v := range 10 {
+			items = append(items, item{key: key, version: fmt.Sprintf("v%d", 9-v), latest: v == 0})
+		}
+	}
+	for pageSize := 1; pageSize < 12; pageSize++ {
+		b := newBucket(1, items)
+		b.versioning, b.pageSize = "Enabled", pageSize
+		s, d := newShelf(), &diary{tb: t}
+		j := generation(b, s, d, nil)
+		j.AllVersions, j.Workers = true, 1
+		res, err := Run(t.Context(), j, State{Pass: 1, Versions: true, Ranges: []Range{{Until: []byte("b")}, {After: []byte("b")}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		compareRows(t, rows(t, s, res), model(b, nil, true))
+	}
+}
+
 // TestNobodyToAsk refuses to guess what is eligible.
 func TestNobodyToAsk(t *testing.T) {
 	t.Parallel()
