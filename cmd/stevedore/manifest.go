@@ -307,6 +307,8 @@ func (d *desk) explain(what string, err error) error {
 		return d.at.storeProblem(d.w, what, err)
 	}
 	switch {
+	case errors.Is(err, place.ErrReport):
+		p.code = exitInvalid
 	case errors.Is(err, fs.ErrNotExist):
 		p.code = exitNotFound
 	case errors.Is(err, fs.ErrPermission):

@@ -263,7 +263,7 @@ func TestManifestStore(t *testing.T) {
 	check(exitNothing, "", "no object of s3://src matches", "make", "s3://src", "--created-before", "2020-01-01T00:00:00Z", "--out", "s3://lists/none.csv")
 	check(exitNotFound, "", "NoSuchBucket", "make", "s3://none")
 	check(exitNotFound, "", "404", "count", "s3://lists/none.csv")
-	check(exitNotFound, "", "there is no bucket lists, or no key none.csv in it", "count", "s3://lists/none.csv")
+	check(exitNotFound, "", "there is no key none.csv in the bucket lists", "count", "s3://lists/none.csv")
 	check(exitNotFound, "", "there is no bucket none\n", "make", "s3://none")
 	check(exitNotFound, "", "NoSuchBucket", "make", "s3://src", "--out", "s3://none/list.csv")
 
@@ -302,6 +302,39 @@ func TestManifestStore(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	check(0, "3\n", "gzip decompressed", "count", "@local.csv.gz")
+}
+
+// TestManifestNotFound says what is wanted where a list is not.
+func TestManifestNotFound(t *testing.T) {
+	t.Parallel()
+	s3 := objectstoretest.Start(t, objectstoretest.Config{})
+	s3.CreateBucket("lists")
+	s3.Put("lists", "r/manifest.json", `{"Format": "Report_CSV_20180820", "Results": []}`)
+	manifest := inFolder(t, []string{"AWS_ENDPOINT_URL_S3=" + s3.URL()}, nil)
+	check := func(code int, list string, says ...string) {
+		t.Helper()
+		got := manifest("", "count", list)
+		for _, text := range says {
+			if got.code != code || !strings.Contains(got.stderr, text) {
+				t.Errorf("%s: got %+v, want exit code %d and %q", list, got, code, text)
+			}
+		}
+	}
+	check(exitNotFound, "@", "@ is read as the folder of an inventory, by its manifest.json: ")
+	check(exitNotFound, "s3://lists", "s3://lists/ is read as the folder of an inventory, by its manifest.json: ", "there is no key manifest.json in the bucket lists")
+	check(exitNotFound, "s3://lists/f/", "there is no key f/manifest.json in the bucket lists")
+	check(exitNotFound, "s3://none/m.csv", "there is no bucket none\n")
+	check(exitInvalid, "s3://lists/r", "it is the index of a completion report; a list is each of the files that it names")
+
+	// What HEAD cannot say, GET does.
+	s3.Fault(objectstoretest.Match{Op: "HeadObject", Key: objectstoretest.Key("region")}, objectstoretest.Status(400, ""))
+	s3.Fault(objectstoretest.Match{Op: "GetObject", Key: objectstoretest.Key("region")}, objectstoretest.Status(400, "AuthorizationHeaderMalformed"))
+	check(exitDenied, "s3://lists/region", "GetObject lists/region: 400 AuthorizationHeaderMalformed", "try   --region")
+	s3.Fault(objectstoretest.Match{Op: "GetObject", Key: objectstoretest.Key("unknown")}, objectstoretest.Status(404, "XAdminUserNotFound"))
+	check(exitDenied, "s3://lists/unknown", "GetObject lists/unknown: 404 XAdminUserNotFound", "credentials that may do this")
+	s3.Put("lists", "blind", "src,a\n")
+	s3.Fault(objectstoretest.Match{Op: "HeadObject", Key: objectstoretest.Key("blind")}, objectstoretest.Status(403, "AccessDenied"))
+	check(exitDenied, "s3://lists/blind", "HeadObject lists/blind: 403")
 }
 
 // TestManifestProgress is shown on a terminal, unless it is not wanted, and nowhere else.

@@ -64,7 +64,9 @@ func (c *connection) storeProblem(w world, what string, err error) error {
 			p.why = printable(e.Op+": "+e.Err.Error()) + "\nfrom the object store at " + where
 		}
 		p.code, p.try = exitUnreachable, "--s3-endpoint-url, or AWS_ENDPOINT_URL_S3; see: "+try(w, "help environment")
-	case objectstore.AccessDenied(err):
+	case e.Code == "AuthorizationHeaderMalformed": // of a signature for another region
+		p.code, p.try = exitDenied, "--region, or AWS_REGION: that of the store"
+	case objectstore.AccessDenied(err), e.Code == "XAdminUserNotFound": // versitygw does not know the access key: a 404
 		p.code, p.try = exitDenied, "credentials that may do this; see: "+try(w, "help environment")
 		p.why += ", " + c.signedBy()
 	case objectstore.NotFound(err):

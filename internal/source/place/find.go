@@ -54,14 +54,18 @@ func (e *FieldsError) Error() string {
 	return fmt.Sprintf("the first row has %d columns: which of them are Bucket, Key and VersionId is for you to say", e.Columns)
 }
 
+// ErrReport says that what was found names the files of a completion report: each of those is a list, it is none.
+var ErrReport = errors.New("it is the index of a completion report; a list is each of the files that it names")
+
 // sniffed is how many bytes are looked at to find out what a file is: more than one line has.
 const sniffed = 128 << 10
 
 // Find finds the list at p, which is not a stream, and what kind it is: CSV, compressed or not, the manifest.json of an
 // inventory or the folder that has it, or one Parquet or ORC file. store may be nil if p is a file. Errors are
-// those of the file system, of the store, and a *[FieldsError].
+// those of the file system, of the store, [ErrReport], and a *[FieldsError].
 func Find(ctx context.Context, store source.Objects, p Place, o Options) (*List, error) {
 	l := &List{Objects: store, Spec: source.Spec{Format: job.ManifestCSV, Object: p.Object, Lenient: o.Lenient}}
+	folder := p
 	if !p.Stored() {
 		stat, err := os.Stat(p.File)
 		if err != nil {
@@ -79,7 +83,13 @@ func Find(ctx context.Context, store source.Objects, p Place, o Options) (*List,
 	if err != nil && p.Stored() && objectstore.NotFound(err) {
 		info, err = l.inFolder(ctx, p, err)
 	}
+	if err != nil && p.Stored() {
+		err = l.reason(ctx, err)
+	}
 	if err != nil {
+		if p != folder || p.Stored() && l.Spec.Object.Key != p.Object.Key {
+			err = fmt.Errorf("%s is read as the folder of an inventory, by its %s: %w", folder, Manifest, err)
+		}
 		return nil, err
 	}
 	l.Spec.Object.ETag, l.Size = info.ETag, info.Size
@@ -92,6 +102,9 @@ func Find(ctx context.Context, store source.Objects, p Place, o Options) (*List,
 		l.alone(format, l.Spec.Object, info.Size)
 	case bytes.HasPrefix(bytes.TrimSpace(head), []byte("{")):
 		l.Spec.Format = job.ManifestInventory
+		if bytes.Contains(head, []byte(`"`+job.ReportCSV+`"`)) {
+			return nil, ErrReport
+		}
 	default:
 		for _, magic := range []string{"\x1f\x8b", "\x28\xb5\x2f\xfd", "PK\x03\x04", "\xff\xfe", "\xfe\xff"} {
 			l.Foreign = l.Foreign || bytes.HasPrefix(head, []byte(magic))
@@ -131,6 +144,19 @@ func (l *List) inFolder(ctx context.Context, p Place, missing error) (objectstor
 	}
 	l.Spec.Object = o
 	return info, nil
+}
+
+// reason asks again for an object that could not be looked at: an answer to HEAD cannot say why.
+func (l *List) reason(ctx context.Context, err error) error {
+	if !objectstore.Refused(err) {
+		return err
+	}
+	body, _, why := l.Objects.Open(ctx, l.Spec.Object, 0, 1)
+	if why == nil {
+		_ = body.Close() // one may read, but not look
+		return err
+	}
+	return why
 }
 
 // head reads the beginning of the list.
