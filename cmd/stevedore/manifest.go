@@ -120,6 +120,7 @@ type desk struct {
 	access  *objectstore.Access
 	cleanup []func()
 
+	plus        bool        // a + in a key of the list is to be told of
 	unversioned []job.Field // the columns of a list, if they were guessed to have no version ids
 }
 
@@ -195,6 +196,10 @@ func (d *desk) find(ctx context.Context, name string, o place.Options, limit int
 	if err != nil {
 		return nil, d.explain("read "+name, err)
 	}
+	if o.Fields != nil && l.Fields == nil {
+		return nil, usagef("--fields is for CSV; %s is %s, and tells its columns itself", name, l.Format())
+	}
+	d.plus = l.Fields != nil
 	if l.Guessed != "" && l.Fields != nil {
 		d.meter.say(fmt.Sprintf("note: columns %s, guessed from %s; if that is wrong: --fields", columnsOf(l.Fields), l.Guessed))
 	}

@@ -234,7 +234,57 @@ bad      3 sound rows, columns Bucket,Key
 	if got.code != exitInvalid || !strings.HasPrefix(got.stdout, "error    Required fields are missing in the schema: Bucket\n") {
 		t.Errorf("got %+v", got)
 	}
-	if got = manifest("src,a\n", "validate", "-"); got.code != 0 || got.stdout != "ok       1 sound rows, columns Bucket,Key\n" {
+	if got = manifest("src,a\n", "validate", "-"); got.code != 0 || got.stdout != "ok       1 sound row, columns Bucket,Key\n" {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// TestManifestSays has what is told of lists as it is needed for the next step, and no more.
+func TestManifestSays(t *testing.T) {
+	t.Parallel()
+	manifest := inFolder(t, nil, map[string]string{
+		"plus.csv":  "src,d+e\nsrc,f\n",
+		"twice.csv": strings.Repeat("src,a\n", 5),
+		"one.csv":   "src,a\n",
+	})
+	check := func(code int, stdout, stderr string, args ...string) {
+		t.Helper()
+		got := manifest("", args...)
+		if diff := cmp.Diff(ran{code, stdout, stderr}, got, cmp.AllowUnexported(ran{})); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", args, diff)
+		}
+	}
+	const (
+		usage = "\n  try   stevedore manifest convert --help\n"
+		plus  = "note: 1 row with a + in the key, which stands for a space; write %2B for a plus\n"
+	)
+	// In an inventory a + is what stands there for a space.
+	got := manifest("", "convert", "@plus.csv", "--to", "inventory", "--out", "@inv")
+	if got.code != 0 || got.stderr != plus {
+		t.Errorf("got %+v, want %s", got, plus)
+	}
+	check(0, "ok       2 sound rows\n", "", "validate", "@inv")
+	if got = manifest("", "convert", "@inv", "--out", "@csv"); got.code != 0 || got.stderr != "" {
+		t.Errorf("got %+v, want no note", got)
+	}
+	check(exitUsage, "", "error: --fields is for CSV; @inv is S3InventoryReport_CSV_20161130, and tells its columns itself"+usage, "convert", "@inv", "--fields", "Bucket,Key")
+	check(exitUsage, "", "error: @one.csv cannot be read and written at once"+usage, "convert", "@one.csv", "--out", "@inv/../one.csv")
+
+	check(0, "warning  4 rows the same as one before: each makes a task of its own; the first 2 are\n"+
+		"warning  line 2: 1 row the same as line 1: src/a\nwarning  line 3: 1 row the same as line 1: src/a\n"+
+		"ok       5 sound rows, columns Bucket,Key\n", "", "validate", "@twice.csv", "--dupes", "--problems", "2")
+
+	var m made
+	got = manifest("", "convert", "@one.csv", "-o", "json")
+	if err := json.Unmarshal([]byte(got.stderr), &m); err != nil || m.Rows != 1 || m.Tags != nil || got.stdout != "src,a\n" {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	got = manifest("", "convert", "@one.csv", "--to", "csv.gz", "--out", "@one.csv.gz", "-o", "json")
+	lenient := []job.Tag{{Key: job.TagManifest, Value: "lenient"}}
+	if err := json.Unmarshal([]byte(got.stdout), &m); err != nil || !slices.Equal(m.Tags, lenient) {
+		t.Errorf("got %+v, %v, want the tag", got, err)
+	}
+	if got = manifest("", "convert", "@one.csv", "--out", "@one"); !strings.HasPrefix(got.stdout, "1 row, in ") {
 		t.Errorf("got %+v", got)
 	}
 }

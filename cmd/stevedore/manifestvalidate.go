@@ -58,7 +58,7 @@ are put up with.`,
 	fs.BoolVar(&f.options.Dupes, "dupes", false, "look for rows that are there twice (8 bytes of disk per row)")
 	fs.IntVar(&f.options.Sample, "check", 0, "look at `N` objects, spread over the list")
 	fs.StringVar(&f.options.Bucket, "bucket", "", "warn of rows of other buckets than `NAME`")
-	fs.IntVar(&f.options.Most, "problems", 20, "end after `N` problems")
+	fs.IntVar(&f.options.Most, "problems", 20, "end after `N` problems; show so many duplicates")
 	return cmd
 }
 
@@ -87,7 +87,7 @@ func (d *desk) validate(ctx context.Context, name string, f validateFlags) error
 	if err != nil {
 		return err
 	}
-	f.options.Binary, f.options.Unversioned = l.Foreign, l.Unversioned
+	f.options.Binary, f.options.Unversioned, f.options.Inventory = l.Foreign, l.Unversioned, l.Spec.Format == job.ManifestInventory
 	report, err := d.check(ctx, l, f.options)
 	if err != nil {
 		return d.explain("validate "+name, err)
@@ -168,12 +168,12 @@ func (v *validated) text() string {
 	if v.Leniency != "" {
 		line("note", "%s, as the job tag stevedore:manifest=lenient asks for", v.Leniency)
 	}
-	sum := thousands(v.Rows) + " sound rows"
+	sum := thousands(v.Rows) + " sound " + plural(v.Rows, "row")
 	if v.Fields != nil {
 		sum += ", columns " + columnsOf(v.Fields)
 	}
 	if v.Sampled > 0 {
-		sum += ", " + thousands(v.Sampled) + " objects looked at"
+		sum += ", " + thousands(v.Sampled) + " " + plural(v.Sampled, "object") + " looked at"
 	}
 	kind := "ok"
 	if !v.Valid {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,6 +19,7 @@ import (
 	"stevedore/internal/job"
 	"stevedore/internal/manifest"
 	"stevedore/internal/source"
+	"stevedore/internal/source/check"
 	"stevedore/internal/source/place"
 )
 
@@ -118,6 +120,7 @@ type made struct {
 	Bytes       int64 // of the list
 	ETag        string
 	Manifest    *job.Manifest `json:",omitempty"` // for a request to create a job
+	Tags        []job.Tag     `json:",omitempty"` // that the request needs
 
 	format  place.Format
 	written place.Written
@@ -156,10 +159,14 @@ func (d *desk) write(ctx context.Context, name string, src *source.Source, rows 
 	if err != nil {
 		return nil, d.explain(what, err)
 	}
-	return &made{
+	m := &made{
 		Rows: out.Rows(), Out: at.place.String(), Bytes: written.Size, ETag: written.ETag,
 		Manifest: manifestOf(written, at.format, out.Fields()), format: at.format, written: written,
-	}, nil
+	}
+	if m.Manifest != nil && at.format == place.Gzip {
+		m.Tags = []job.Tag{{Key: job.TagManifest, Value: "lenient"}}
+	}
+	return m, nil
 }
 
 // unnamed stands for the bucket that a local file is to be uploaded to.
@@ -190,10 +197,10 @@ func (d *desk) report(m *made) error {
 	if m.written.Place.Stream() || m.written.Place.Flows() {
 		to = d.w.stderr
 	}
-	if d.output == "json" && to == d.w.stdout {
-		return d.json(m)
+	if d.output == "json" {
+		return writeJSON(to, m)
 	}
-	objects := thousands(m.Rows) + " rows"
+	objects := thousands(m.Rows) + " " + plural(m.Rows, "row")
 	if m.ObjectBytes != nil {
 		objects += ", objects of " + iec(*m.ObjectBytes)
 	}
@@ -279,7 +286,7 @@ func (d *desk) convert(ctx context.Context, name string, fields fieldsFlag, out 
 	if err != nil {
 		return err
 	}
-	if from, err := place.Parse(name); err == nil && from == p && !p.Stream() {
+	if from, err := place.Parse(name); err == nil && !p.Stream() && (from == p || !p.Stored() && !from.Stored() && sameFile(from.File, p.File)) {
 		return usagef("%s cannot be read and written at once", name)
 	}
 	at, err := d.destination(ctx, out)
@@ -291,11 +298,18 @@ func (d *desk) convert(ctx context.Context, name string, fields fieldsFlag, out 
 		return err
 	}
 	null = null && d.versions(src)
+	var plus int64
 	m, err := d.write(ctx, name, src, 0, at, func(row *manifest.Row) {
 		if null && len(row.VersionID) == 0 {
 			row.VersionID = []byte("null")
 		}
+		if d.plus && bytes.IndexByte(row.RawKey, '+') >= 0 {
+			plus++
+		}
 	})
+	if plus > 0 {
+		d.meter.say(fmt.Sprintf("note: %s %s %s", thousands(plus), plural(plus, "row"), check.Plus))
+	}
 	if err != nil {
 		return err
 	}

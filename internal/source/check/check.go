@@ -23,9 +23,11 @@ import (
 
 // Options say what to look at.
 type Options struct {
-	Most   int    // problems after which the reading ends; 0: 20
+	Most   int    // problems after which the reading ends, and rows that are there twice that are shown; 0: 20
 	Binary bool   // the list is no lines of text: there is no next line after a bad one
 	Bucket string // rows of other buckets are warned of; empty: those of several buckets
+	// Inventory says that the keys are written as inventories have them: with + for a space.
+	Inventory bool
 	// Unversioned says that the version ids of rows are not meant to be any: those that have one are warned of.
 	Unversioned bool
 	Dupes       bool // look for rows that are there more than once
@@ -69,6 +71,9 @@ const (
 	patience = 1000
 	progress = 1 << 16 // rows between two calls
 )
+
+// Plus is what there is to say of rows of a CSV manifest whose key has one.
+const Plus = "with a + in the key, which stands for a space; write %2B for a plus"
 
 // Run reads the whole list, twice if it looks for duplicates that there seem to be. Its error is one of reading that may
 // be tried again, of writing temporary files, or the cause of the end of ctx.
@@ -160,8 +165,8 @@ func (c *checker) row(row *manifest.Row, at func() where) error {
 	if c.options.Unversioned && len(row.VersionID) > 0 {
 		c.warn(&c.version, at, "with something in the third column, which is empty in the first rows; if those are version ids, say so: --fields")
 	}
-	if bytes.IndexByte(row.RawKey, '+') >= 0 {
-		c.warn(&c.plus, at, "with a + in the key, which stands for a space; write %2B for a plus")
+	if !c.options.Inventory && bytes.IndexByte(row.RawKey, '+') >= 0 {
+		c.warn(&c.plus, at, Plus)
 	}
 	if row.Key[0] == '/' {
 		c.warn(&c.slash, at, "with a key that begins with /, as few objects have")

@@ -19,7 +19,6 @@ const (
 	// mostRepeated bounds the rows that are compared, by number and by bytes.
 	mostRepeated = 1 << 18
 	mostBytes    = 64 << 20
-	mostExamples = 10
 )
 
 // hashes finds the hashes that it was given more than once. They are in a temporary file, in blocks of one part each.
@@ -133,7 +132,7 @@ func (c *checker) dupes(ctx context.Context) error {
 			if s.text != string(c.hashes.text) {
 				continue
 			}
-			if same++; len(examples) < mostExamples {
+			if same++; len(examples) < c.options.Most {
 				twice := at()
 				first := fmt.Sprintf("line %d", s.at.line)
 				if name := c.name(s.at.file); name != "" && s.at.file != twice.file {
@@ -164,6 +163,9 @@ func (c *checker) dupes(ctx context.Context) error {
 		return nil
 	}
 	total := Warning{Rows: same, Text: "the same as one before: each makes a task of its own"}
+	if shown := len(examples); int64(shown) < same {
+		total.Text += fmt.Sprintf("; the first %d are", shown)
+	}
 	c.report.Warnings = append(append(c.report.Warnings, total), examples...)
 	return nil
 }
