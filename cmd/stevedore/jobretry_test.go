@@ -66,8 +66,14 @@ func TestMayRetry(t *testing.T) {
 func TestRetryUsage(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{
-		{"00e1", "--exit-status"}, {"00e1", "--dry-run", "--watch"}, {"00e1", "--dry-run", "-o", "name"}, {}, {"00e1", "00e2"},
-		{"00e1", "--codes", ""}, {"00e1", "--codes="}, {"00e1", "--codes", "SlowDown,"},
+		{},
+		{"00e1", "00e2"},
+		{"00e1", "--exit-status"},
+		{"00e1", "--dry-run", "--watch"},
+		{"00e1", "--dry-run", "-o", "name"},
+		{"00e1", "--codes", ""},
+		{"00e1", "--codes="},
+		{"00e1", "--codes", "SlowDown,"},
 	} {
 		if got := invoke(t.Context(), "", nil, append([]string{"job", "retry"}, args...)...); got.code != exitUsage {
 			t.Errorf("%q: got %+v, want exit code %d", args, got, exitUsage)
