@@ -19,6 +19,7 @@ import (
 	"stevedore/internal/job"
 	"stevedore/internal/manifest"
 	"stevedore/internal/objectstore"
+	"stevedore/internal/operation"
 	"stevedore/internal/source"
 	"stevedore/internal/source/place"
 )
@@ -30,7 +31,9 @@ type filterFlags struct {
 	larger, smaller           string
 	classes                   []string
 	encryption, kmsKey        string
+	bucketKey                 string
 	replication               []string
+	eligible                  bool
 }
 
 func (f *filterFlags) add(cmd *cobra.Command) {
@@ -45,7 +48,9 @@ func (f *filterFlags) add(cmd *cobra.Command) {
 	fs.StringSliceVar(&f.classes, "storage-class", nil, "objects in one of these `CLASSES`")
 	fs.StringVar(&f.encryption, "encryption", "", "encrypted by `WAY`: "+strings.Join(encryptions(), ", "))
 	fs.StringVar(&f.kmsKey, "kms-key", "", "and with the key of this `ARN`")
+	fs.StringVar(&f.bucketKey, "bucket-key", "", "and with a bucket key, or without: `BOOL` is true or false")
 	fs.StringSliceVar(&f.replication, "replication-status", nil, "objects of this `STATUS`: "+strings.Join(job.ReplicationStatus("").Values(), ", "))
+	fs.BoolVar(&f.eligible, "eligible-for-replication", false, "objects that the replication rules of the bucket send somewhere")
 }
 
 func encryptions() []string { return []string{"SSE-S3", "SSE-KMS", "DSSE-KMS", "SSE-C", "NOT-SSE"} }
@@ -92,6 +97,9 @@ func (f *filterFlags) filter(prefix string) (*job.GeneratorFilter, error) {
 		}
 		g.ObjectReplicationStatuses = append(g.ObjectReplicationStatuses, job.ReplicationStatus(status))
 	}
+	if f.eligible {
+		g.EligibleForReplication = &f.eligible
+	}
 	g.MatchAnyObjectEncryption, err = f.encrypted()
 	return g, err
 }
@@ -102,6 +110,9 @@ func (f *filterFlags) encrypted() ([]job.ObjectEncryptionFilter, error) {
 		if f.kmsKey != "" {
 			return nil, usagef("--kms-key goes with --encryption SSE-KMS or DSSE-KMS")
 		}
+		if f.bucketKey != "" {
+			return nil, usagef("--bucket-key goes with --encryption SSE-KMS")
+		}
 		return nil, nil
 	}
 	way, err := oneOf("encryption", f.encryption, encryptions())
@@ -111,12 +122,22 @@ func (f *filterFlags) encrypted() ([]job.ObjectEncryptionFilter, error) {
 	if f.kmsKey != "" && !strings.HasSuffix(way, "SSE-KMS") {
 		return nil, usagef("--kms-key goes with --encryption SSE-KMS or DSSE-KMS")
 	}
+	if f.bucketKey != "" && way != "SSE-KMS" {
+		return nil, usagef("--bucket-key goes with --encryption SSE-KMS")
+	}
 	var e job.ObjectEncryptionFilter
 	switch way {
 	case "SSE-S3":
 		e.SSES3 = &job.SSES3{}
 	case "SSE-KMS":
 		e.SSEKMS = &job.SSEKMSFilter{KmsKeyArn: f.kmsKey}
+		if f.bucketKey != "" {
+			enabled, err := oneOf("bucket-key", f.bucketKey, []string{"true", "false"})
+			if err != nil {
+				return nil, err
+			}
+			e.SSEKMS.BucketKeyEnabled = new(enabled == "true")
+		}
 	case "DSSE-KMS":
 		e.DSSEKMS = &job.DSSEKMSFilter{KmsKeyArn: f.kmsKey}
 	case "SSE-C":
@@ -179,7 +200,7 @@ func (c *manifestCommands) make() *cobra.Command {
 the generator of a job does: in parallel and every object once. If the bucket has
 versions, it is the current ones, with their version ids, and no delete markers.
 Filters by encryption and replication status take a HEAD of each object that passes
-the others.
+the others; eligibility for replication takes its tags, if a rule goes by tags.
 
 A file or an object that is at --out is replaced, once all is written. Exits with 9, and
 writes nothing, if no object matches. What was found is kept in a temporary folder while
@@ -229,9 +250,14 @@ func (d *desk) make(ctx context.Context, name string, filters filterFlags, out o
 		return fmt.Errorf("make manifest: %w", err)
 	}
 	defer spool.Close()
+	eligibility := operation.NewEligibility(operation.Env{Client: store})
 	listed, err := generate.Run(ctx, generate.Job{
 		Generator:   &job.S3JobManifestGenerator{SourceBucket: "arn:aws:s3:::" + from.Object.Bucket, Filter: filter},
-		AllVersions: versions, Source: &lister{Access: store, show: d.show}, Depot: spool, Journal: &memory{},
+		AllVersions: versions, Sizes: at.format != place.CSV && at.format != place.Gzip,
+		Source: &lister{Access: store, show: d.show}, Depot: spool, Journal: &memory{},
+		Eligible: func(ctx context.Context, c generate.Candidate) (bool, error) {
+			return eligibility.Of(ctx, c.Object, c.Info.StorageClass)
+		},
 	}, generate.State{})
 	if err != nil {
 		return d.unlisted(name, err)

@@ -52,7 +52,7 @@ func (d *draft) add(entries []*objectstore.ListEntry) error {
 			return failed(CodeFailed, fmt.Sprintf("The bucket %s has an object that no manifest can name, since its key is not UTF-8 or longer than %d bytes: %.100q",
 				d.run.bucket, maxKey, e.Key), nil)
 		}
-		d.row.Key, d.row.VersionID = e.Key, d.run.versionOf(e)
+		d.row.Key, d.row.VersionID, d.row.Size = e.Key, d.run.versionOf(e), e.Size
 		if err := d.data.Write(&d.row); err != nil {
 			return fmt.Errorf("generate manifest: %w", err)
 		}

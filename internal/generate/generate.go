@@ -58,8 +58,9 @@ type Source interface {
 type Job struct {
 	ID        string // of the job, in the names of what is written
 	Generator *job.S3JobManifestGenerator
-	// AllVersions lists every version of every object, for S3ReplicateObject; else it is the current ones.
+	// AllVersions lists every version of every object; else it is the current ones.
 	AllVersions bool
+	Sizes       bool // write those of objects, too
 	Source      Source
 	Depot       Depot
 	Journal     Journal
@@ -250,7 +251,7 @@ func (r *run) sweep(ctx context.Context, files []File) {
 // maxStray bounds the files that are swept: far more than the workers of some crashes leave behind.
 const maxStray = 10_000
 
-func (r *run) columns() manifest.Columns { return manifest.Columns{VersionID: r.versions} }
+func (r *run) columns() manifest.Columns { return manifest.Columns{VersionID: r.versions, Size: r.job.Sizes} }
 
 // put writes one object of the manifest.
 func (r *run) put(ctx context.Context, name string, data []byte, contentType string) (objectstore.Object, error) {
