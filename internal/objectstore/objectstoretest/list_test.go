@@ -57,6 +57,9 @@ func TestAnSDKListsIt(t *testing.T) {
 	check("folded", s3.ListObjectsV2Input{Delimiter: aws.String("/")}, "a", "a/", "b/", "c", "d/", "e")
 	check("folded below", s3.ListObjectsV2Input{Delimiter: aws.String("/"), Prefix: aws.String("b/")}, "b/1", "b/2", "b/2a", "b/3/")
 
+	s.Put("b", "b/4", "x") // after the bucket was listed
+	check("one more", s3.ListObjectsV2Input{Prefix: aws.String("b/"), StartAfter: aws.String("b/3/x")}, "b/4")
+
 	head := must[*s3.HeadObjectOutput](t)(c.HeadObject(ctx, &s3.HeadObjectInput{Bucket: aws.String("b"), Key: aws.String("e")}))
 	if aws.ToInt64(head.ContentLength) != 5<<40 || aws.ToString(head.ETag) != `"tag"` || head.StorageClass != "GLACIER" || head.LastModified.Unix() != 1e9 {
 		t.Errorf("head of a row: %+v", head)

@@ -143,6 +143,9 @@ func (b *bucket) find(key, versionID string) (*Object, int) {
 }
 
 func (s *Server) storeLocked(b *bucket, key string, o *Object) {
+	if _, known := b.objects[key]; !known {
+		b.index = nil
+	}
 	sum := md5.Sum(o.Body)
 	o.ETag, o.Modified = hex.EncodeToString(sum[:]), time.Now().UTC().Truncate(time.Second)
 	if b.versioning == "Enabled" {
@@ -150,9 +153,6 @@ func (s *Server) storeLocked(b *bucket, key string, o *Object) {
 		o.VersionID = "v" + strconv.Itoa(s.versions)
 	} else {
 		b.objects[key] = slices.DeleteFunc(b.objects[key], func(o *Object) bool { return o.VersionID == "" })
-	}
-	if _, known := b.objects[key]; !known {
-		b.index = nil
 	}
 	b.objects[key] = append(b.objects[key], o)
 }
