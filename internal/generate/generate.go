@@ -251,7 +251,9 @@ func (r *run) sweep(ctx context.Context, files []File) {
 // maxStray bounds the files that are swept: far more than the workers of some crashes leave behind.
 const maxStray = 10_000
 
-func (r *run) columns() manifest.Columns { return manifest.Columns{VersionID: r.versions, Size: r.job.Sizes} }
+func (r *run) columns() manifest.Columns {
+	return manifest.Columns{VersionID: r.versions, Size: r.job.Sizes}
+}
 
 // put writes one object of the manifest.
 func (r *run) put(ctx context.Context, name string, data []byte, contentType string) (objectstore.Object, error) {
