@@ -33,8 +33,7 @@ const helpExitCodes = `Exit codes of the client commands:
     2  usage: an unknown flag, a missing argument
     3  with --exit-status: the job is Complete, but some of its tasks failed
     4  the server does not accept the credentials, or they may not do this
-    5  with --exit-status: the job ended as Failed or Cancelled; with "job retry --watch"
-       always, if it Failed
+    5  with --exit-status: the job ended as Failed or Cancelled
     6  there is no such job, bucket or object
     7  the job's status does not allow it, or the client token was used before
     8  not finished within --timeout

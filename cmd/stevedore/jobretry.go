@@ -78,12 +78,12 @@ not covered; how many there are is said.`,
 	}
 	fs := cmd.Flags()
 	fs.StringSliceVar(&o.codes, "codes", nil, "only tasks that failed with these `CODES`, with commas between them")
-	fs.BoolVar(&o.follow, "watch", false, "follow the new job until it has ended; exit with 5 if it Failed")
+	fs.BoolVar(&o.follow, "watch", false, "follow the new job until it has ended")
 	fs.BoolVar(&o.exitStatus, "exit-status", false, "with --watch: exit with 3 if tasks failed, with 5 if the job did")
 	fs.BoolVar(&o.again, "again", false, "make another job even if there is one for the same failures")
 	fs.BoolVar(&o.dryRun, "dry-run", false, "only say what the job would be; with -o json the request, too")
 	fs.StringVar(&c.connect.s3, "s3-endpoint-url", "", "`URL` of the store")
-	o.interval, o.progress, o.failing = time.Second, "auto", true
+	o.interval, o.progress = time.Second, "auto"
 	return cmd
 }
 

@@ -247,7 +247,8 @@ func TestRetryWatched(t *testing.T) {
 			t.Errorf("%s %q: got %+v, want exit code %d", status, flags, got, want)
 		}
 	}
-	check(exitJobFailed, "Failed")
+	check(exitOK, "Failed")
+	check(exitJobFailed, "Failed", "--exit-status")
 	check(exitOK, "Cancelled")
 	check(exitJobFailed, "Cancelled", "--exit-status")
 	check(exitOK, "Complete")

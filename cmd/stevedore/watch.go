@@ -17,7 +17,6 @@ import (
 // watchOptions is how a job is watched.
 type watchOptions struct {
 	exitStatus bool
-	failing    bool          // a job that Failed is told by the exit code, even without exitStatus
 	timeout    time.Duration // 0: none
 	interval   time.Duration
 	progress   string
@@ -179,8 +178,6 @@ func (c *jobCommands) ended(j *controlapi.JobDescriptor, o watchOptions) error {
 		return err
 	}
 	switch {
-	case o.failing && j.Status == job.Failed:
-		return &problem{code: exitJobFailed, silent: true}
 	case !o.exitStatus:
 		return nil
 	case j.Status != job.Complete:
