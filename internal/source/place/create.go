@@ -2,6 +2,7 @@ package place
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/md5" //nolint:gosec // what S3 makes ETags of
 	"crypto/rand"
@@ -13,6 +14,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"stevedore/internal/objectstore"
 )
@@ -99,12 +101,19 @@ func followed(name string) string {
 	const most = 40 // as many as systems follow
 	at := name
 	for range most {
+		// Not filepath.Dir or Join on the way: behind a link to a folder, ".." is not what the text of a path says.
+		folder, base := filepath.Split(at)
+		folder, err := filepath.EvalSymlinks(cmp.Or(folder, "."))
+		if err != nil {
+			break
+		}
+		at = filepath.Join(folder, base)
 		link, err := os.Readlink(at)
 		if err != nil {
 			return at
 		}
 		if !filepath.IsAbs(link) {
-			link = filepath.Join(filepath.Dir(at), link)
+			link = folder + string(filepath.Separator) + link
 		}
 		at = link
 	}
@@ -173,7 +182,7 @@ func (l *local) Write(p []byte) (int, error) {
 }
 
 func (l *local) Close() (Written, error) {
-	err := l.f.Close()
+	err := errors.Join(l.f.Sync(), l.f.Close()) // else a crash of the machine may leave the name with nothing behind it
 	if err == nil {
 		err = os.Rename(l.f.Name(), l.name)
 	}
@@ -190,6 +199,8 @@ func (l *local) Abort() {
 }
 
 const (
+	// patience is how long a store may take to forget what was given up.
+	patience = 30 * time.Second
 	// firstPart is the size of the first parts, in bytes. Every thousand parts they get larger by as much, so that
 	// the ten thousand that there may be hold 430 GiB.
 	firstPart = 8 << 20
@@ -265,7 +276,9 @@ func (u *upload) Close() (Written, error) {
 
 func (u *upload) Abort() {
 	if u.multi != nil {
-		_ = u.multi.Abort(context.WithoutCancel(u.ctx)) // what stays behind, a lifecycle rule removes
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(u.ctx), patience)
+		defer cancel()
+		_ = u.multi.Abort(ctx) // what stays behind, a lifecycle rule removes
 		u.multi = nil
 	}
 }

@@ -108,15 +108,20 @@ func TestCreateFile(t *testing.T) {
 	}
 	put("kept", "old", 0o640)
 	put("target", "old", 0o604)
-	if err := os.Mkdir(path("sub"), 0o755); err != nil {
+	put("other", "old", 0o640)
+	if err := os.MkdirAll(path("sub/deep"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for link, to := range map[string]string{"link": "target", "sub/far": "../link", "sub/new": "made", "loop": "loop", "null": os.DevNull} {
+	put("sub/other", "old", 0o604)
+	for link, to := range map[string]string{
+		"link": "target", "sub/far": "../link", "sub/new": "made", "loop": "loop", "null": os.DevNull,
+		"folder": "sub/deep", "sub/deep/up": "../other", "aside": "folder/../fresh",
+	} {
 		if err := os.Symlink(to, path(link)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{"kept", "sub/far", "sub/new", "null"} {
+	for _, name := range []string{"kept", "sub/far", "sub/new", "null", "folder/up", "aside"} {
 		if err := write(name, done); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -138,6 +143,10 @@ func TestCreateFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("sub/made", "new", stat.Mode()) // as any new file
+	// Behind a link to a folder, ".." is the folder above the one it leads to.
+	check("sub/other", "new", 0o604)
+	check("sub/fresh", "new", stat.Mode())
+	check("other", "old", 0o640)
 
 	put("kept", "old", 0o640)
 	if err := write("kept", func(f File) error { f.Abort(); return nil }); err != nil {

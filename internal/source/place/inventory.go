@@ -19,8 +19,6 @@ const (
 	checksum = "manifest.checksum"
 	// dataFolder is where the data files lie, beside the manifest.json.
 	dataFolder = "data"
-	// patience is how long a store may take to forget an inventory that was given up.
-	patience = 30 * time.Second
 )
 
 // inventoryWriter writes data files and at last the manifest.json that names them.
@@ -31,7 +29,7 @@ type inventoryWriter struct {
 	columns manifest.Columns
 	token   string // in the names of files
 
-	fresh  bool // the folder was made for it
+	made   []string // folders that were made for it, from the inside out
 	file   File
 	data   *manifest.DataWriter // nil: no file is begun
 	names  []string             // of what is there if it is given up now, the data file that is begun included
@@ -49,9 +47,13 @@ func (s Streams) newInventory(ctx context.Context, folder Place, columns manifes
 	case folder.Stream():
 		return nil, fmt.Errorf("an inventory is several files: it cannot be written to %s", folder)
 	}
-	_, err := os.Stat(folder.File)
-	v.fresh = errors.Is(err, fs.ErrNotExist)
-	return v, os.MkdirAll(folder.In(dataFolder).File, 0o755)
+	data := folder.In(dataFolder).File
+	for _, name := range []string{data, folder.File} {
+		if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
+			v.made = append(v.made, name)
+		}
+	}
+	return v, os.MkdirAll(data, 0o755)
 }
 
 // HasInventory reports whether a folder has a manifest.json, which [Streams.NewWriter] would replace. A store that does not
@@ -169,11 +171,7 @@ func (v *inventoryWriter) abort() {
 			_ = os.Remove(p.File)
 		}
 	}
-	if v.folder.Stored() {
-		return
-	}
-	_ = os.Remove(v.folder.In(dataFolder).File) // if nothing else is in it
-	if v.fresh {
-		_ = os.Remove(v.folder.File)
+	for _, name := range v.made {
+		_ = os.Remove(name) // if nothing else is in it
 	}
 }

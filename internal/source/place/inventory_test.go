@@ -84,6 +84,32 @@ func TestInventoryThatCannotBeEnded(t *testing.T) {
 	}
 }
 
+// TestInventoryGivenUp takes away the folders that were made for it, and no others.
+func TestInventoryGivenUp(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	data := filepath.Join(folder, "there", dataFolder)
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"there", "new"} {
+		w, err := Streams{}.NewWriter(t.Context(), Place{File: filepath.Join(folder, name)}, Inventory, manifest.Columns{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Write(&manifest.Row{Bucket: []byte("b"), Key: []byte("k")}); err != nil {
+			t.Fatal(err)
+		}
+		w.Abort()
+	}
+	if left, err := os.ReadDir(data); err != nil || len(left) != 0 {
+		t.Errorf("the folder that was there has %v, %v", left, err)
+	}
+	if left, err := os.ReadDir(folder); err != nil || len(left) != 1 {
+		t.Errorf("left are %v, %v", left, err)
+	}
+}
+
 func TestHasInventory(t *testing.T) {
 	t.Parallel()
 	s3 := objectstoretest.Start(t, objectstoretest.Config{})
