@@ -15,7 +15,6 @@ import (
 
 	"stevedore/internal/controlapi"
 	"stevedore/internal/job"
-	"stevedore/internal/manifest"
 	"stevedore/internal/objectstore"
 	"stevedore/internal/source/place"
 )
@@ -52,7 +51,6 @@ type rowsSeen struct {
 	chosen   int64            // of the codes asked for
 	codes    map[string]int64 // of those asked for, how many rows each has
 	versions bool             // the manifest had version ids
-	header   bool             // the first row read like a header
 }
 
 // changedError says that a report is not what was written.
@@ -107,8 +105,7 @@ func findFailed(ctx context.Context, access *objectstore.Access, j *controlapi.J
 }
 
 // copyTo writes the rows of tasks that failed with one of codes, or all if there
-// are none, to w, as they stand in the report but for a first one that a job would take
-// for a header. The MD5 of every file is compared
+// are none, to w, as they stand in the report. The MD5 of every file is compared
 // on the way: an error means that what was written is worth nothing.
 func (f *failedTasks) copyTo(ctx context.Context, w io.Writer, codes []string) (*rowsSeen, error) {
 	seen := &rowsSeen{codes: map[string]int64{}}
@@ -123,10 +120,6 @@ func (f *failedTasks) copyTo(ctx context.Context, w io.Writer, codes []string) (
 			}
 			if len(codes) > 0 {
 				seen.codes[row[reportCode]]++
-			}
-			if seen.chosen == 0 && manifest.FieldNamed([]byte(row[0])) != "" && manifest.FieldNamed([]byte(row[1])) != "" {
-				seen.header = true // to a job, until a letter of the key is encoded
-				row[1] = fmt.Sprintf("%%%02X%s", row[1][0], row[1][1:])
 			}
 			seen.chosen++
 			return out.Write(row)

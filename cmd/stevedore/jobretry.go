@@ -43,9 +43,8 @@ with the same operation, role, priority, confirmation and report settings. Its t
 are those of the other job, and stevedore:parent names that.
 
 A single file of failed rows is used where it lies. Several, or those chosen with
---codes, are joined beside the report, in a file retry-....csv; so is one whose first row
-would be taken for a header. This takes access to the store: as exec finds it (see
-stevedore help environment).
+--codes, are joined beside the report, in a file retry-....csv. This takes access to
+the store: as exec finds it (see stevedore help environment).
 
 The same failures make one job only, however often this is called; --again makes
 another. Tasks that never ran, as their job was stopped, are not in its report and
@@ -96,7 +95,7 @@ type retryPlan struct {
 	NotRun      int64            // tasks that the parent did not come to; they are not covered
 	Tasks       int64            // of the new job
 	Manifest    string           // s3:// URL
-	Joined      bool             // it is put together from several files, or a part of one, or not as it lies
+	Joined      bool             // it is put together from several files, or a part of one
 	Request     job.Spec
 
 	tasks *failedTasks
@@ -185,7 +184,7 @@ func (c *jobCommands) planRetry(
 	p := parent.ProgressSummary
 	plan := &retryPlan{
 		Parent: parent.JobId, FailedTasks: seen.tally.Failed, Codes: map[string]int64{}, Chosen: o.codes, NotRun: p.TotalNumberOfTasks - executed(p),
-		Tasks: seen.chosen, Joined: len(tasks.files) > 1 || seen.chosen < seen.tally.Failed || seen.header, tasks: tasks, size: int64(size),
+		Tasks: seen.chosen, Joined: len(tasks.files) > 1 || seen.chosen < seen.tally.Failed, tasks: tasks, size: int64(size),
 	}
 	for code, n := range seen.tally.Codes {
 		plan.Codes[code] = n.Count

@@ -195,7 +195,7 @@ func TestRetryCodes(t *testing.T) {
 	}
 }
 
-// TestRetryHeader: a first row that a job would take for a header is written so that it does not.
+// TestRetryHeader: rows whose bucket and key are called like columns are rows to the new job, the first one, too.
 func TestRetryHeader(t *testing.T) {
 	t.Parallel()
 	s3 := objectstoretest.Start(t, objectstoretest.Config{})
@@ -204,17 +204,10 @@ func TestRetryHeader(t *testing.T) {
 	const rest = ",,failed,404,NoSuchKey,gone\n"
 	putReport(s3, parent, "bucket,key"+rest+"bucket,key"+rest+"bucket,zzz"+rest)
 	plan, err := (&jobCommands{}).planRetry(t.Context(), at, access, parent, nil, retryOptions{})
-	if err != nil || !plan.Joined {
-		t.Fatalf("got %+v, %v, want a manifest of its own", plan, err)
+	if err != nil || plan.Joined {
+		t.Fatalf("got %+v, %v, want the file as it lies", plan, err)
 	}
-	made, err := plan.tasks.join(t.Context(), plan.place, nil, plan.size)
-	if err != nil {
-		t.Fatal(err)
-	}
-	object, _ := s3.Object(made.Bucket, made.Key)
-	if want := "bucket,%6Bey" + rest + "bucket,key" + rest + "bucket,zzz" + rest; string(object.Body) != want || int64(len(want)) != plan.size {
-		t.Errorf("got %q, %d bytes, want %q", object.Body, plan.size, want)
-	}
+	object, _ := s3.Object(plan.place.Bucket, plan.place.Key)
 	layout, err := manifest.NewLayout(plan.Request.Manifest.Spec.Fields)
 	if err != nil {
 		t.Fatal(err)
