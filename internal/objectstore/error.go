@@ -53,11 +53,11 @@ func NotImplemented(err error) bool {
 }
 
 // Refused reports whether err says that the store has answered for good: asking again will not help. It has not if it is
-// out of order for a while or wants to be asked less often, if the credentials have expired, since they are about to be
-// renewed, and if there was no answer at all.
+// out of order for a while or wants to be asked less often, whatever status it gives that, if the credentials have expired,
+// since they are about to be renewed, and if there was no answer at all.
 func Refused(err error) bool {
 	e, ok := errors.AsType[*Error](err)
-	if !ok || e.Status < 300 || e.Status >= 500 || judge(0, e.Code) == refresh {
+	if !ok || e.Status < 300 || e.Status >= 500 || judge(0, e.Code) != final {
 		return false
 	}
 	return e.Status != http.StatusRequestTimeout && e.Status != http.StatusTooManyRequests

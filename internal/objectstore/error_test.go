@@ -31,6 +31,9 @@ func TestWhatErrorsSay(t *testing.T) {
 	check(answer(403, "ExpiredTokenException"), false, false)
 	check(answer(400, "TokenRefreshRequired"), false, false)
 	check(answer(408, "RequestTimeout"), false, false)
+	check(answer(400, "RequestTimeout"), false, false) // so S3 has it
+	check(answer(409, "OperationAborted"), false, false)
+	check(answer(403, "RequestLimitExceeded"), false, false)
 	check(answer(429, "TooManyRequests"), false, false)
 	check(answer(501, "NotImplemented"), false, true)
 	check(answer(503, "SlowDown"), false, false)
