@@ -35,7 +35,9 @@ func TestEveryObjectOnce(t *testing.T) {
 				f := randomFilter(r, items)
 				s, d := newShelf(), &diary{tb: t}
 				j := generation(b, s, d, f)
-				j.AllVersions = all
+				if j.AllVersions = all; all { // whoever asks for that does it in one go
+					b.faults.busy = 0
+				}
 				j.Workers = 1 + r.IntN(20)
 				j.Eligible = func(_ context.Context, c Candidate) (bool, error) {
 					return eligible(c.Object.Key, c.Object.VersionID), nil
