@@ -24,6 +24,7 @@ const (
 	exitDataDir      = 11 // of the servers
 	exitCannotListen = 12
 	exitInterrupted  = 130
+	exitPipe         = 141 // as a shell tells of SIGPIPE
 )
 
 const helpExitCodes = `Exit codes of the client commands:

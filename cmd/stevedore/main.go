@@ -86,6 +86,8 @@ func run(ctx context.Context, args []string, w world) int {
 	cmd.SetArgs(append([]string{}, args...)) // of nil, cobra would make os.Args
 	called, err := cmd.ExecuteContextC(ctx)
 	switch failed := out.failed(); {
+	case errors.Is(failed, syscall.EPIPE):
+		err = &problem{code: exitPipe, silent: true, err: failed}
 	case err != nil:
 		err = misused(w, called, started, err)
 	case failed != nil:

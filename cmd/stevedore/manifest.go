@@ -9,8 +9,10 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -130,6 +132,9 @@ func (c *manifestCommands) with(do func(d *desk) error) error {
 		return usagef("-o %s: want table or json", c.output)
 	}
 	d := newDesk(c)
+	pipe := make(chan os.Signal, 1)
+	signal.Notify(pipe, syscall.SIGPIPE) // else head, once it has its rows, would end us before the temporary files are gone
+	defer signal.Stop(pipe)
 	defer func() {
 		d.meter.clear()
 		for _, f := range slices.Backward(d.cleanup) {

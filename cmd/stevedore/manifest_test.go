@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -458,6 +459,32 @@ func TestManifestInterrupted(t *testing.T) {
 	left, err := os.ReadDir(folder)
 	if got.code != exitInterrupted || got.stderr != "error: interrupted\n" || err != nil || len(left) > 0 {
 		t.Errorf("got %+v; left are %v, %v", got, left, err)
+	}
+}
+
+// TestManifestHead: who reads only the first rows, as head does, leaves no temporary files behind.
+func TestManifestHead(t *testing.T) {
+	t.Parallel()
+	out, in, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	folder := t.TempDir()
+	var stderr bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "manifest", "convert", "-")
+	cmd.Env = append(os.Environ(), roleVariable+"="+roleProgram, "TMPDIR="+folder)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(strings.Repeat("src,key\n", 1<<17)), in, &stderr // more than a pipe holds
+	if err := errors.Join(cmd.Start(), in.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(out, make([]byte, 8)); err != nil || out.Close() != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // its state is looked at
+	left, err := os.ReadDir(folder)
+	if code := cmd.ProcessState.ExitCode(); code != exitPipe || stderr.Len() > 0 || err != nil || len(left) > 0 {
+		t.Errorf("got the exit code %d and %q, want %d; left are %v, %v", code, &stderr, exitPipe, left, err)
 	}
 }
 
