@@ -224,7 +224,7 @@ func TestDupes(t *testing.T) {
 func TestWarnings(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "list.csv")
-	write(t, path, []byte("src,a,v\nsrc,b+c,\nother,/d,\ns3://x,e,null\n"))
+	write(t, path, []byte("src,a,v\nsrc,b+c,\ntenant:other,/d,\ns3://x,e,null\n"))
 	fields := place.Options{Fields: []job.Field{job.FieldBucket, job.FieldKey, job.FieldVersionID}}
 	r := run(t.Context(), t, path, fields, check.Options{})
 	want := []check.Warning{
