@@ -135,6 +135,12 @@ func TestRehearsal(t *testing.T) {
 	check(job.Operation{LambdaInvoke: &job.LambdaInvoke{FunctionArn: "stevedore-head-object", InvocationSchemaVersion: "2.0"}}, manifest.Row{
 		Bucket: []byte("b"), Key: []byte("none"), RawKey: []byte("none"),
 	}, false, "fails: 404 NotFound: Not Found")
+	mixed := manifest.Row{Bucket: []byte("k/1"), Key: []byte("b"), RawKey: []byte("b")}
+	const refused = "fails: 400 InvalidBucketName: The specified bucket is not valid: k/1. Are the columns of the manifest in the order of its Fields?"
+	check(tag, mixed, false, refused)
+	check(tag, mixed, true, refused)
+	check(job.Operation{S3ComputeObjectChecksum: &job.S3ComputeObjectChecksum{}}, mixed, false, refused)
+	check(job.Operation{LambdaInvoke: &job.LambdaInvoke{FunctionArn: "thumbnail"}}, mixed, false, "invoke thumbnail with s3://k/1/b")
 
 	s3.SetVersioning("kept", "Enabled")
 	row.Bucket = []byte("kept")

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"stevedore/internal/job"
-	"stevedore/internal/lambda"
 	"stevedore/internal/manifest"
 	"stevedore/internal/objectstore"
 	"stevedore/internal/operation"
@@ -115,7 +114,8 @@ func leaves(document []byte) (texts []string) {
 type rehearsal struct {
 	client    *recorder
 	operation operation.Operation
-	ahead     string // what tasks would do if they cannot be rehearsed; %s is the object
+	objects   bool   // tasks are about objects of a store
+	ahead     string // what they would do if they cannot be rehearsed; %s is the object
 	versions  bool   // the manifest has version ids
 	keeps     map[string]bool
 }
@@ -123,7 +123,7 @@ type rehearsal struct {
 // rehearse prepares for the tasks of a job. The error is a *job.FailedError if no
 // task of it can succeed.
 func rehearse(account string, spec *job.Spec, access *objectstore.Access) (*rehearsal, error) {
-	r := &rehearsal{client: &recorder{Access: access}, keeps: map[string]bool{}}
+	r := &rehearsal{client: &recorder{Access: access}, objects: operation.OnObjects(spec.Operation), keeps: map[string]bool{}}
 	op, err := operation.New(spec.Operation, operation.Env{
 		Client: r.client, Objects: access, Job: &job.Job{Account: account, Spec: *spec},
 	})
@@ -137,7 +137,7 @@ func rehearse(account string, spec *job.Spec, access *objectstore.Access) (*rehe
 	case o.S3UpdateObjectEncryption != nil: // which finds out first, with an object of its own, what the store knows
 		r.ahead = "PUT %s?encryption, or a copy onto itself  KMSKeyArn=" + o.S3UpdateObjectEncryption.ObjectEncryption.SSEKMS.KMSKeyArn
 	case o.LambdaInvoke != nil:
-		if name, ok := lambda.ParseName(o.LambdaInvoke.FunctionArn); !ok || !strings.HasPrefix(name.Function, lambda.Reserved) {
+		if !r.objects {
 			r.ahead = "invoke " + o.LambdaInvoke.FunctionArn + " with %s"
 		}
 	}
@@ -157,6 +157,11 @@ func (r *rehearsal) check(ctx context.Context, bucket string) error {
 func (r *rehearsal) task(ctx context.Context, row *manifest.Row) (wouldBe, error) {
 	w := wouldBe{Bucket: string(row.Bucket), Key: string(row.Key), VersionID: string(row.VersionID)}
 	t := operation.Task{Bucket: w.Bucket, Key: row.Key, RawKey: row.RawKey, VersionID: row.VersionID}
+	var out job.Outcome
+	if r.objects && operation.Misnamed(w.Bucket, &out) {
+		w.Outcome = failure(&out)
+		return w, nil
+	}
 	if r.versions {
 		keeps, err := r.keepsVersions(ctx, w.Bucket)
 		switch {
@@ -178,7 +183,6 @@ func (r *rehearsal) task(ctx context.Context, row *manifest.Row) (wouldBe, error
 		return w, nil
 	}
 	r.client.calls = nil
-	var out job.Outcome
 	err := r.operation.Do(ctx, &t, operation.NewScratch(), &out)
 	w.Calls = r.client.calls
 	switch {
@@ -187,11 +191,16 @@ func (r *rehearsal) task(ctx context.Context, row *manifest.Row) (wouldBe, error
 	case err != nil:
 		return w, err
 	case out.Failed:
-		w.Outcome = fmt.Sprintf("fails: %d %s: %s", out.HTTPStatus, out.Code, out.Message)
+		w.Outcome = failure(&out)
 	default:
 		w.Outcome = "changes nothing: " + out.Message
 	}
 	return w, nil
+}
+
+// failure is the outcome of a task that would fail.
+func failure(out *job.Outcome) string {
+	return fmt.Sprintf("fails: %d %s: %s", out.HTTPStatus, out.Code, out.Message)
 }
 
 // keepsVersions reports whether version ids are used in a bucket, as tasks see it.

@@ -59,11 +59,7 @@ const codeAliased = "KeyAliased"
 // Refuses reports whether a task on key would act on another object, or bucket can be the name of none, and puts
 // into out how it ended then. An error means that it has no outcome.
 func (g *Guard) Refuses(ctx context.Context, bucket string, key []byte, out *job.Outcome) (bool, error) {
-	if !isBucket(bucket) {
-		*out = job.Outcome{
-			Failed: true, HTTPStatus: http.StatusBadRequest, Code: "InvalidBucketName",
-			Message: "The specified bucket is not valid: " + limit(bucket, 64) + ". Are the columns of the manifest in the order of its Fields?",
-		}
+	if Misnamed(bucket, out) {
 		return true, nil
 	}
 	ways := oddity(key)
@@ -76,6 +72,18 @@ func (g *Guard) Refuses(ctx context.Context, bucket string, key []byte, out *job
 		*out = outcomeOf(&res)
 	}
 	return refused, err
+}
+
+// Misnamed reports whether bucket can be the name of none, and puts into out how a task on an object in it ends.
+func Misnamed(bucket string, out *job.Outcome) bool {
+	if isBucket(bucket) {
+		return false
+	}
+	*out = job.Outcome{
+		Failed: true, HTTPStatus: http.StatusBadRequest, Code: "InvalidBucketName",
+		Message: "The specified bucket is not valid: " + limit(bucket, 64) + ". Are the columns of the manifest in the order of its Fields?",
+	}
+	return true
 }
 
 // isBucket reports whether any store may have a bucket of that name. Old buckets have capitals and underscores; with a
