@@ -119,9 +119,6 @@ func (p *planner) run(ctx context.Context, workers int, size int64) error {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			if _, final := errors.AsType[*job.FailedError](err); !final {
-				_ = p.flush(ctx) // the next try goes on from here; err is the one to tell
-			}
 			return err
 		}
 	}
@@ -174,6 +171,7 @@ func (p *planner) take(ctx context.Context, piece *piece) error {
 		if bad, ok := errors.AsType[*manifest.Error](err); ok && piece.cut {
 			return source.Failure(ctx, bad.Move(p.lines)) // a piece counts its lines from 1
 		}
+		_ = p.flush(ctx) // if it may be tried again, that goes on from here; err is the one to tell
 		return err
 	}
 	p.notes.Add(piece.notes)
