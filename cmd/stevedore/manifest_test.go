@@ -78,6 +78,10 @@ func TestManifestUsage(t *testing.T) {
 	check(exitUsage, "cannot be read and written at once", "convert", "@four.csv", "--out", "@four.csv")
 	check(exitUsage, "want s3://bucket", "make", "photos")
 	check(exitUsage, "the prefix is 2024/ already", "make", "s3://photos/2024/", "--match-prefix", "x")
+	check(exitUsage, `invalid argument ".gz" for "--match-suffix" flag: it takes one, and has ".jpg" already`,
+		"make", "s3://photos", "--match-suffix", ".jpg", "--match-suffix", ".gz")
+	check(exitUsage, `"--match-prefix" flag: it takes one`, "make", "s3://photos", "--match-prefix", "", "--match-prefix", "x")
+	check(exitUsage, `"--match-substring" flag: it takes one`, "make", "s3://photos", "--match-substring", "x", "--match-substring", "x")
 	check(exitUsage, "--size-gt 1X", "make", "s3://photos", "--size-gt", "1X")
 	check(exitUsage, "--size-lt 9999999TiB", "make", "s3://photos", "--size-lt", "9999999TiB")
 	check(exitUsage, "--created-after yesterday", "make", "s3://photos", "--created-after", "yesterday")

@@ -38,20 +38,46 @@ type filterFlags struct {
 
 func (f *filterFlags) add(cmd *cobra.Command) {
 	fs := cmd.Flags()
-	fs.StringVar(&f.prefix, "match-prefix", "", "keys that begin with `TEXT`; the same as s3://bucket/TEXT")
-	fs.StringVar(&f.suffix, "match-suffix", "", "keys that end with `TEXT`")
-	fs.StringVar(&f.substring, "match-substring", "", "keys that contain `TEXT`")
-	fs.StringVar(&f.after, "created-after", "", "objects newer than `TIME`: 2026-01-31 or 2026-01-31T12:00:00Z")
-	fs.StringVar(&f.before, "created-before", "", "objects older than `TIME`")
-	fs.StringVar(&f.larger, "size-gt", "", "objects larger than `SIZE`: bytes, or such as 64KiB, 1MiB, 2GB")
-	fs.StringVar(&f.smaller, "size-lt", "", "objects smaller than `SIZE`")
+	fs.Var(&single{text: &f.prefix}, "match-prefix", "keys that begin with one `TEXT`; the same as s3://bucket/TEXT")
+	fs.Var(&single{text: &f.suffix}, "match-suffix", "keys that end with one `TEXT`")
+	fs.Var(&single{text: &f.substring}, "match-substring", "keys that contain one `TEXT`")
+	fs.Var(&single{text: &f.after}, "created-after", "objects newer than `TIME`: 2026-01-31 or 2026-01-31T12:00:00Z")
+	fs.Var(&single{text: &f.before}, "created-before", "objects older than `TIME`")
+	fs.Var(&single{text: &f.larger}, "size-gt", "objects larger than `SIZE`: bytes, or such as 64KiB, 1MiB, 2GB")
+	fs.Var(&single{text: &f.smaller}, "size-lt", "objects smaller than `SIZE`")
 	fs.StringSliceVar(&f.classes, "storage-class", nil, "objects in one of these `CLASSES`")
-	fs.StringVar(&f.encryption, "encryption", "", "encrypted by `WAY`: "+strings.Join(encryptions(), ", "))
-	fs.StringVar(&f.kmsKey, "kms-key", "", "and with the key of this `ARN`")
-	fs.StringVar(&f.bucketKey, "bucket-key", "", "and with a bucket key, or without: `BOOL` is true or false")
+	fs.Var(&single{text: &f.encryption}, "encryption", "encrypted by `WAY`: "+strings.Join(encryptions(), ", "))
+	fs.Var(&single{text: &f.kmsKey}, "kms-key", "and with the key of this `ARN`")
+	fs.Var(&single{text: &f.bucketKey}, "bucket-key", "and with a bucket key, or without: `BOOL` is true or false")
 	fs.StringSliceVar(&f.replication, "replication-status", nil, "objects of this `STATUS`: "+strings.Join(job.ReplicationStatus("").Values(), ", "))
 	fs.BoolVar(&f.eligible, "eligible-for-replication", false, "objects that the replication rules of the bucket send somewhere")
 }
+
+// single is a flag that takes one text: of two the last one would win, and the list lack the objects of the first.
+type single struct {
+	text *string
+	set  bool
+}
+
+// Set implements pflag.Value.
+func (s *single) Set(text string) error {
+	if s.set {
+		return fmt.Errorf("it takes one, and has %q already", *s.text)
+	}
+	*s.text, s.set = text, true
+	return nil
+}
+
+// String implements pflag.Value.
+func (s *single) String() string {
+	if s.text == nil {
+		return ""
+	}
+	return *s.text
+}
+
+// Type implements pflag.Value.
+func (s *single) Type() string { return "string" }
 
 func encryptions() []string { return []string{"SSE-S3", "SSE-KMS", "DSSE-KMS", "SSE-C", "NOT-SSE"} }
 
@@ -200,7 +226,8 @@ func (c *manifestCommands) make() *cobra.Command {
 the generator of a job does: in parallel and every object once. If the bucket has
 versions, it is the current ones, with their version ids, and no delete markers.
 Filters by encryption and replication status take a HEAD of each object that passes
-the others; eligibility for replication takes its tags, if a rule goes by tags.
+the others; eligibility for replication takes its tags, if a rule goes by tags. Those
+that take one text are given once: for keys with two suffixes, make two lists.
 
 A file or an object that is at --out is replaced, once all is written. Exits with 9, and
 writes nothing, if no object matches. What was found is kept in a temporary folder while
