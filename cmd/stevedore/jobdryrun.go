@@ -359,6 +359,9 @@ func (d *dryRun) bytesText() string {
 		return fmt.Sprintf("unknown: none of %d objects looked at is there", e.Sampled)
 	case e != nil:
 		text := fmt.Sprintf("some %s, by %d objects looked at", thousands(e.Bytes), e.Sampled)
+		if int64(e.Sampled) == d.Tasks {
+			text = fmt.Sprintf("%s, by all %d objects", thousands(e.Bytes), e.Sampled)
+		}
 		if e.Missing > 0 {
 			text += fmt.Sprintf(", of which %d are not there", e.Missing)
 		}

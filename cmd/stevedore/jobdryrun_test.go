@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -239,28 +240,66 @@ func TestLeaves(t *testing.T) {
 	check("<Tagging><TagSet><Tag><Key>a</Key><Value></Value></Tag><Tag><Key>b</Key><Value>2</Value></Tag></TagSet></Tagging>", "a=", "b=2")
 }
 
-// TestPicks: every row has the same chance, whatever the chunks are.
+// TestPicks: every row has the same chance, whatever the chunks are, and none is picked twice.
 func TestPicks(t *testing.T) {
 	t.Parallel()
-	const n = 40_000
-	p := newPicks(n)
-	for i, rows := range []int64{1, 7, 2} {
-		p.offer(job.Chunk{First: int64(i) * 10, Rows: rows})
-	}
-	counts := map[int64]int{}
-	for _, pick := range p.picks {
-		if pick.row < 0 || pick.row >= pick.chunk.Rows {
-			t.Fatalf("there is no row %d in %+v", pick.row, pick.chunk)
+	const rounds, rows = 20_000, 10
+	for n := range rows + 3 {
+		counts := map[int64]int{}
+		for range rounds {
+			p := newPicks(n)
+			for i, rows := range []int64{1, 7, 2} {
+				p.offer(job.Chunk{First: []int64{0, 1, 8}[i], Rows: rows})
+			}
+			seen := map[int64]bool{}
+			for _, pick := range p.picks {
+				row := pick.chunk.First + pick.row
+				if pick.row < 0 || pick.row >= pick.chunk.Rows || seen[row] {
+					t.Fatalf("%d of %d: row %d of %+v is not there, or twice", n, rows, pick.row, pick.chunk)
+				}
+				seen[row] = true
+				counts[row]++
+			}
+			if len(seen) != min(n, rows) {
+				t.Fatalf("got %d rows of %d, want %d", len(seen), rows, min(n, rows))
+			}
 		}
-		counts[pick.chunk.First+pick.row]++
-	}
-	for row, got := range counts {
-		if got < n/10*8/10 || got > n/10*12/10 { // more than ten standard deviations away
-			t.Errorf("row %d was picked %d times of %d", row, got, n)
+		want := rounds * min(n, rows) / rows
+		for row := range int64(rows) {
+			if got := counts[row]; got < want-500 || got > want+500 { // at least seven standard deviations away
+				t.Errorf("%d of %d: row %d was picked %d times, want some %d", n, rows, row, got, want)
+			}
 		}
 	}
-	if len(counts) != 10 {
-		t.Errorf("%d rows were picked, want all 10", len(counts))
+}
+
+// TestDryRunHeads looks at every object once if there are no more than asked for.
+func TestDryRunHeads(t *testing.T) {
+	t.Parallel()
+	s3 := objectstoretest.Start(t, objectstoretest.Config{})
+	s3.CreateBucket("reports")
+	var list strings.Builder
+	const objects, bytes = 20, 20 * 19 / 2
+	for n := range objects {
+		key := fmt.Sprintf("k%d", n)
+		s3.Put("b", key, strings.Repeat("x", n))
+		list.WriteString("b," + key + "\n")
+	}
+	request := tagRequest(s3.Put("manifests", "m.csv", list.String()).ETag)
+	samples := []int{objects, 50, 3}
+	for _, heads := range samples {
+		got := invoke(t.Context(), request, []string{"AWS_ENDPOINT_URL_S3=" + s3.URL()},
+			"job", "create", "--cli-input-json", "-", "--dry-run", "--sample", "0", "--head-sample", strconv.Itoa(heads))
+		want := fmt.Sprintf("Bytes      %d, by all %d objects\n", bytes, objects)
+		if heads < objects {
+			want = fmt.Sprintf(", by %d objects looked at\n", heads)
+		}
+		if got.code != exitOK || !strings.Contains(got.stdout, want) {
+			t.Errorf("%d: got %+v, want %s", heads, got, want)
+		}
+	}
+	if n, want := s3.Count("HeadObject"), 2*objects+3+len(samples); n != want { // the manifest, too, each time
+		t.Errorf("got %d HEAD requests, want %d", n, want)
 	}
 }
 

@@ -21,14 +21,20 @@ import (
 type sizeEstimate struct {
 	Sampled int   // rows
 	Missing int   // of them, whose object is not there
-	Bytes   int64 // of all objects, about
+	Bytes   int64 // of all objects: about, unless every row was sampled
 }
 
-// picks are rows of a manifest, each of them any row with the same chance. They
-// are chosen while the chunks of the manifest go by.
+// picks are rows of a manifest, each set of them with the same chance, or all
+// rows if there are no more. They are chosen while the chunks of the manifest go by.
 type picks struct {
+	most  int
 	rows  int64 // that went by
 	picks []pick
+
+	// With more rows than picks, as in Li's algorithm L: the row to come that takes the place
+	// of a pick, and the largest of the random numbers that the picks would have.
+	next    int64
+	largest float64
 }
 
 // pick is a row of a chunk.
@@ -37,15 +43,36 @@ type pick struct {
 	row   int64 // in the chunk, from 0
 }
 
-func newPicks(n int) *picks { return &picks{picks: make([]pick, n)} }
+func newPicks(n int) *picks { return &picks{most: n, largest: 1} }
 
 // offer takes notice of a chunk.
 func (p *picks) offer(c job.Chunk) {
+	first := p.rows
 	p.rows += c.Rows
-	for i := range p.picks {
-		if row := rand.Int64N(p.rows); row < c.Rows {
-			p.picks[i] = pick{c, row}
+	for p.next < p.rows && p.most > 0 {
+		at := pick{c, p.next - first}
+		if len(p.picks) < p.most {
+			p.picks = append(p.picks, at)
+		} else {
+			p.picks[rand.IntN(p.most)] = at
 		}
+		p.next++
+		if len(p.picks) == p.most {
+			p.skip()
+		}
+	}
+}
+
+// skip passes over the rows that take nobody's place.
+func (p *picks) skip() {
+	const far = 1 << 62 // rows, which no manifest has
+
+	random := func() float64 { return 1 - rand.Float64() } // of (0, 1]: it has a logarithm
+	p.largest *= math.Exp(math.Log(random()) / float64(p.most))
+	if rows := math.Log(random()) / math.Log1p(-p.largest); rows < far {
+		p.next = min(p.next+int64(rows), far)
+	} else {
+		p.next = far
 	}
 }
 
@@ -55,7 +82,6 @@ func (p *picks) estimate(ctx context.Context, src *source.Source, r *rehearsal, 
 	slices.SortFunc(p.picks, func(a, b pick) int {
 		return cmp.Or(cmp.Compare(a.chunk.First, b.chunk.First), cmp.Compare(a.row, b.row))
 	})
-	p.picks = slices.Compact(p.picks) // there may be fewer rows than picks
 	var total, missing atomic.Int64
 	g, heads := errgroup.WithContext(ctx)
 	g.SetLimit(sideBySide)
@@ -91,8 +117,11 @@ func (p *picks) estimate(ctx context.Context, src *source.Source, r *rehearsal, 
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	mean := float64(total.Load()) / float64(max(len(p.picks), 1))
-	return &sizeEstimate{Sampled: len(p.picks), Missing: int(missing.Load()), Bytes: int64(math.Round(mean * float64(tasks)))}, nil
+	estimate := &sizeEstimate{Sampled: len(p.picks), Missing: int(missing.Load()), Bytes: total.Load()}
+	if n := int64(len(p.picks)); n < tasks {
+		estimate.Bytes = int64(math.Round(float64(total.Load()) / float64(n) * float64(tasks)))
+	}
+	return estimate, nil
 }
 
 // eachPick calls do for rows of one chunk, in their order.
