@@ -91,7 +91,7 @@ type retryPlan struct {
 	Parent      string
 	FailedTasks int64
 	Codes       map[string]int64 // of all failed tasks
-	Chosen      []string         `json:",omitempty"` // the codes asked for; none: all
+	Chosen      []string         `json:",omitempty"` // the codes asked for that there are; none: all
 	NotRun      int64            // tasks that the parent did not come to; they are not covered
 	Tasks       int64            // of the new job
 	Manifest    string           // s3:// URL
@@ -133,7 +133,7 @@ func (c *jobCommands) retryJob(ctx context.Context, api *client, id string, o re
 		return c.printRetry(plan)
 	}
 	if plan.Joined {
-		made, err := plan.tasks.join(ctx, plan.place, o.codes, plan.size)
+		made, err := plan.tasks.join(ctx, plan.place, plan.Chosen, plan.size)
 		if err != nil {
 			return reportProblem(c.w, api.at, id, err)
 		}
@@ -193,12 +193,17 @@ func (c *jobCommands) planRetry(
 		return nil, reportProblem(c.w, at, parent.JobId, &changedError{fmt.Sprintf(
 			"the report lists %s failed tasks, the job counts %s", thousands(seen.tally.Failed), thousands(p.NumberOfTasksFailed))})
 	}
-	// A code that no task has failed with is a slip: it would make another job of the same tasks.
-	if none := slices.DeleteFunc(slices.Clone(o.codes), func(code string) bool { return seen.codes[code] > 0 }); len(none) > 0 {
-		return nil, &problem{
-			what: fmt.Sprintf("retry job %s: no task failed with %s", shortID(parent.JobId), printable(strings.Join(none, " or "))),
-			why:  printable("the failed tasks have " + strings.Join(slices.Sorted(maps.Keys(plan.Codes)), ", ")), code: exitNothing,
+	// A code that no task has failed with says nothing of the job to be: left in, it would make another one of the same tasks.
+	failedWith := func(code string) bool { return seen.codes[code] > 0 }
+	if none := slices.DeleteFunc(slices.Clone(o.codes), failedWith); len(none) > 0 {
+		what := "no task failed with " + printable(strings.Join(none, " or "))
+		why := printable("the failed tasks have " + strings.Join(slices.Sorted(maps.Keys(plan.Codes)), ", "))
+		if len(none) == len(o.codes) {
+			return nil, &problem{what: fmt.Sprintf("retry job %s: %s", shortID(parent.JobId), what), why: why, code: exitNothing}
 		}
+		fmt.Fprintf(c.w.stderr, "note: %s; %s\n", what, why)
+		o.codes = slices.DeleteFunc(slices.Clone(o.codes), func(code string) bool { return !failedWith(code) })
+		plan.Chosen = o.codes
 	}
 	plan.Request = retryRequest(parent, tags, o, versioned(parent, seen))
 	if plan.Joined {

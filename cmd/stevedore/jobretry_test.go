@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
 	"stevedore/internal/controlapi"
@@ -172,7 +174,7 @@ func TestRetryJoins(t *testing.T) {
 	}
 }
 
-// TestRetryCodes: a code without a task makes no job, and those chosen are said.
+// TestRetryCodes: codes without a task make no job, and one among others makes the same job as those alone.
 func TestRetryCodes(t *testing.T) {
 	t.Parallel()
 	s3 := objectstoretest.Start(t, objectstoretest.Config{})
@@ -181,14 +183,25 @@ func TestRetryCodes(t *testing.T) {
 	putReport(s3, parent, failedOne)
 	var stdout, stderr strings.Builder
 	c := &jobCommands{w: world{stdout: &stdout, stderr: &stderr}, output: "table"}
-	_, err := c.planRetry(t.Context(), at, access, parent, nil, retryOptions{codes: []string{"Foo", "SlowDown"}})
-	const want = "no task failed with Foo\n  why   the failed tasks have NoSuchKey, SlowDown\n"
+	_, err := c.planRetry(t.Context(), at, access, parent, nil, retryOptions{codes: []string{"Bar", "Foo"}})
+	const want = "no task failed with Bar or Foo\n  why   the failed tasks have NoSuchKey, SlowDown\n"
 	if got := tell(&stderr, err); got != exitNothing || !strings.Contains(stderr.String(), want) {
 		t.Errorf("got exit code %d and\n%s\nwant %s", got, &stderr, want)
 	}
 	plan, err := c.planRetry(t.Context(), at, access, parent, nil, retryOptions{codes: []string{"SlowDown"}})
 	if err != nil {
 		t.Fatal(err)
+	}
+	stderr.Reset()
+	same, err := c.planRetry(t.Context(), at, access, parent, nil, retryOptions{codes: []string{"Foo", "SlowDown"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(plan, same, cmpopts.IgnoreUnexported(retryPlan{})); diff != "" {
+		t.Errorf("with another code (-want +got):\n%s", diff)
+	}
+	if want := "note: no task failed with Foo; the failed tasks have NoSuchKey, SlowDown\n"; stderr.String() != want {
+		t.Errorf("got %q, want %q", &stderr, want)
 	}
 	if err := c.printRetry(plan); err != nil || !strings.Contains(stdout.String(), "\nChosen       SlowDown\n") {
 		t.Errorf("got %v and\n%s", err, &stdout)
