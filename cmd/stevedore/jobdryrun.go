@@ -70,6 +70,9 @@ func (c *jobCommands) dryRun(ctx context.Context, spec *job.Spec, account string
 	if err != nil {
 		return c.dryRunProblem(at, err)
 	}
+	if o.heads > 0 && found.Bytes != nil {
+		fmt.Fprintf(c.w.stderr, "note: --head-sample %d is of no use: the sizes of all objects are known without it\n", o.heads)
+	}
 	if c.output == "json" {
 		return writeJSON(c.w.stdout, found)
 	}
@@ -95,6 +98,9 @@ func (c *jobCommands) dryRunProblem(at *connection, err error) error {
 		return &problem{what: "the job would fail: " + e.Error(), code: exitInvalid, err: err}
 	}
 	e, ok := errors.AsType[*job.FailedError](err)
+	if ok && e.Reason.FailureCode == job.CodeManifestForbidden { // to whoever asks here; a server may have other credentials
+		return at.storeProblem(c.w, "the manifest cannot be read with the credentials of this command", e.Err)
+	}
 	if !ok {
 		return at.storeProblem(c.w, "look at the job", err)
 	}
@@ -105,8 +111,6 @@ func (c *jobCommands) dryRunProblem(at *connection, err error) error {
 	case job.CodeManifestChanged: // the text is of a job that was created
 		p.what = strings.NewReplacer("the job was created for", "the request has",
 			"Create the job again with the manifest's present ETag.", "Put the present one into Manifest.Location.ETag.").Replace(p.what)
-	case job.CodeManifestForbidden:
-		p.code, p.why = exitDenied, p.why+", "+at.signedBy()
 	}
 	return p
 }

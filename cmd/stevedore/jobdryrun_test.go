@@ -226,6 +226,45 @@ func TestDryRunOfAChangedManifest(t *testing.T) {
 	}
 }
 
+// TestDryRunDenied says whose credentials may not read the manifest: a job may be let.
+func TestDryRunDenied(t *testing.T) {
+	t.Parallel()
+	s3 := objectstoretest.Start(t, objectstoretest.Config{AccessKey: "key", Secret: "secret"})
+	s3.CreateBucket("reports")
+	request := tagRequest(s3.Put("manifests", "m.csv", "b,k\n").ETag)
+	environ := []string{"AWS_ENDPOINT_URL_S3=" + s3.URL(), "AWS_ACCESS_KEY_ID=key", "AWS_SECRET_ACCESS_KEY=wrong"}
+	got := invoke(t.Context(), request, environ, "job", "create", "--cli-input-json", "-", "--dry-run")
+	for _, want := range []string{
+		"error: the manifest cannot be read with the credentials of this command\n",
+		"signed with the access key key\n",
+		"\n  try   credentials that may do this; see: stevedore help environment\n",
+	} {
+		if got.code != exitDenied || !strings.Contains(got.stderr, want) {
+			t.Errorf("got %+v, want %s", got, want)
+		}
+	}
+}
+
+// TestDryRunHeadsOfNoUse says so where the list tells the sizes.
+func TestDryRunHeadsOfNoUse(t *testing.T) {
+	t.Parallel()
+	s3 := objectstoretest.Start(t, objectstoretest.Config{})
+	s3.CreateBucket("reports")
+	s3.Put("src", "k", "hello")
+	environ := []string{"AWS_ENDPOINT_URL_S3=" + s3.URL()}
+	if got := invoke(t.Context(), "", environ, "manifest", "make", "s3://src", "--to", "inventory", "--out", "s3://reports/inv"); got.code != exitOK {
+		t.Fatalf("got %+v", got)
+	}
+	object, _ := s3.Object("reports", "inv/manifest.json")
+	request := strings.NewReplacer("S3BatchOperations_CSV_20180820", "S3InventoryReport_CSV_20161130",
+		`, "Fields": ["Bucket", "Key"]`, "", "manifests/m.csv", "reports/inv/manifest.json").Replace(tagRequest(object.ETag))
+	got := invoke(t.Context(), request, environ, "job", "create", "--cli-input-json", "-", "--dry-run", "--head-sample", "300")
+	const note = "note: --head-sample 300 is of no use: the sizes of all objects are known without it\n"
+	if got.code != exitOK || !strings.Contains(got.stdout, "Bytes        5\n") || !strings.Contains(got.stderr, note) {
+		t.Errorf("got %+v, want %s", got, note)
+	}
+}
+
 func TestLeaves(t *testing.T) {
 	t.Parallel()
 	check := func(document string, want ...string) {
