@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 
 	"stevedore/internal/job"
 	"stevedore/internal/manifest"
@@ -83,7 +82,7 @@ func Run(ctx context.Context, src *source.Source, o Options) (*Report, error) {
 	}
 	c := &checker{
 		src: src, options: o, report: &Report{},
-		versions: src.Layout.HasVersionID() && !o.Unversioned, buckets: map[string]*int64{},
+		versions: src.Layout.HasVersionID() && !o.Unversioned, buckets: map[string]bool{},
 	}
 	if o.Dupes {
 		var err error
@@ -126,11 +125,12 @@ type checker struct {
 	versions bool
 	notes    *manifest.Notes // of the first reading; nil in the second
 
-	buckets map[string]*int64 // rows of each
-	last    string            // the bucket of the row before
-	lastN   *int64
+	buckets  map[string]bool // and whether they can be none
+	last     string          // the bucket of the row before
+	lastNone bool            // it can be none
+	none     string          // the first such bucket
 
-	foreign, noVersion, version, plus, slash Warning
+	misnamed, foreign, noVersion, version, plus, slash Warning
 
 	hashes  *hashes
 	sample  []entry
@@ -152,10 +152,12 @@ type where struct {
 // row looks at a sound row.
 func (c *checker) row(row *manifest.Row, at func() where) error {
 	c.report.Rows++
-	if c.lastN == nil || string(row.Bucket) != c.last {
+	if string(row.Bucket) != c.last {
 		c.bucket(string(row.Bucket))
 	}
-	*c.lastN++
+	if c.lastNone {
+		c.warn(&c.misnamed, at, "") // the text comes when all such buckets are known
+	}
 	if c.options.Bucket != "" && c.last != c.options.Bucket {
 		c.warn(&c.foreign, at, "of another bucket than "+c.options.Bucket)
 	}
@@ -182,14 +184,13 @@ func (c *checker) row(row *manifest.Row, at func() where) error {
 
 // bucket makes name the present one.
 func (c *checker) bucket(name string) {
-	n, ok := c.buckets[name]
-	if !ok {
-		n = new(int64)
-		if len(c.buckets) < mostBuckets {
-			c.buckets[name] = n
-		}
+	c.last, c.lastNone = name, !isBucket(name)
+	if c.lastNone && c.none == "" {
+		c.none = name
 	}
-	c.last, c.lastN = name, n
+	if len(c.buckets) < mostBuckets {
+		c.buckets[name] = c.lastNone
+	}
 }
 
 // warn counts a row, and notes the first.
@@ -224,22 +225,28 @@ func (c *checker) draw(row *manifest.Row, at func() where, size int) {
 
 // aboutBuckets warns of names that are none, and of several of them.
 func (c *checker) aboutBuckets() {
-	var others int64
-	names := 0
-	for name, n := range c.buckets {
-		if names++; !isBucket(name) {
-			c.report.Warnings = append(c.report.Warnings, Warning{Rows: *n, Text: fmt.Sprintf("of the bucket %.100q, which is no name of a bucket", name)})
+	names, nones := len(c.buckets), 0
+	for _, none := range c.buckets {
+		if none {
+			nones++
 		}
-		others += *n
 	}
-	slices.SortFunc(c.report.Warnings, func(a, b Warning) int { return bytes.Compare([]byte(a.Text), []byte(b.Text)) })
+	orMore := ""
+	if names == mostBuckets {
+		orMore = " or more"
+	}
+	if c.misnamed.Rows > 0 {
+		c.misnamed.Text = fmt.Sprintf("of the bucket %.100q, which is no name of a bucket", c.none)
+		if nones > 1 {
+			c.misnamed.Text = fmt.Sprintf("of %d buckets%s, such as %.100q, which are no names of buckets; are the columns in the order of the fields?",
+				nones, orMore, c.none)
+		}
+		c.report.Warnings = append(c.report.Warnings, c.misnamed)
+	}
 	if names < 2 || c.options.Bucket != "" {
 		return
 	}
-	text := fmt.Sprintf("of %d buckets; copies, legal holds and retention want one", names)
-	if names == mostBuckets {
-		text = fmt.Sprintf("of %d buckets or more; copies, legal holds and retention want one", names)
-	}
+	text := fmt.Sprintf("of %d buckets%s; copies, legal holds and retention want one", names, orMore)
 	c.report.Warnings = append(c.report.Warnings, Warning{Rows: c.report.Rows, Text: text})
 }
 

@@ -228,7 +228,7 @@ func TestWarnings(t *testing.T) {
 	fields := place.Options{Fields: []job.Field{job.FieldBucket, job.FieldKey, job.FieldVersionID}}
 	r := run(t.Context(), t, path, fields, check.Options{})
 	want := []check.Warning{
-		{Rows: 1, Text: `of the bucket "s3://x", which is no name of a bucket`},
+		{Rows: 1, Line: 4, Text: `of the bucket "s3://x", which is no name of a bucket`},
 		{Rows: 4, Text: "of 3 buckets; copies, legal holds and retention want one"},
 		{Rows: 2, Line: 2, Text: "with an empty version id: their tasks fail where the bucket keeps versions; write null, or leave the column out"},
 		{Rows: 1, Line: 2, Text: "with a + in the key, which stands for a space; write %2B for a plus"},
@@ -241,6 +241,34 @@ func TestWarnings(t *testing.T) {
 	if !slices.Contains(r.Warnings, check.Warning{Rows: 2, Line: 3, Text: "of another bucket than src"}) {
 		t.Errorf("got %+v", r.Warnings)
 	}
+}
+
+// TestMisnamed has one warning of all names that are none, as of columns in the wrong order.
+func TestMisnamed(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "list.csv")
+	try := func(rows int, want ...check.Warning) {
+		t.Helper()
+		text := []byte("src,k\n")
+		for n := range rows {
+			text = fmt.Appendf(text, "dir/%d,src\n", n)
+		}
+		write(t, path, text)
+		r := run(t.Context(), t, path, bucketKey, check.Options{})
+		if diff := cmp.Diff(want, r.Warnings); diff != "" || len(r.Problems) > 0 {
+			t.Errorf("%d rows: %+v (-want +got):\n%s", rows, r.Problems, diff)
+		}
+	}
+	try(0)
+	try(1,
+		check.Warning{Rows: 1, Line: 2, Text: `of the bucket "dir/0", which is no name of a bucket`},
+		check.Warning{Rows: 2, Text: "of 2 buckets; copies, legal holds and retention want one"})
+	try(3,
+		check.Warning{Rows: 3, Line: 2, Text: `of 3 buckets, such as "dir/0", which are no names of buckets; are the columns in the order of the fields?`},
+		check.Warning{Rows: 4, Text: "of 4 buckets; copies, legal holds and retention want one"})
+	try(1500,
+		check.Warning{Rows: 1500, Line: 2, Text: `of 999 buckets or more, such as "dir/0", which are no names of buckets; are the columns in the order of the fields?`},
+		check.Warning{Rows: 1501, Text: "of 1000 buckets or more; copies, legal holds and retention want one"})
 }
 
 // TestSample looks at as many objects as asked for, and says which answers there were.
