@@ -124,6 +124,7 @@ type desk struct {
 
 	plus        bool        // a + in a key of the list is to be told of
 	unversioned []job.Field // the columns of a list, if they were guessed to have no version ids
+	rawKeys     bool        // the keys of CSV are not URL-encoded
 }
 
 // with gives a desk to do.
@@ -224,7 +225,11 @@ func (d *desk) open(ctx context.Context, name string, fields fieldsFlag, limit i
 	if l.Unversioned {
 		d.unversioned = l.Fields
 	}
-	src, err := source.Locate(ctx, l.Objects, l.Versioned())
+	spec := l.Versioned()
+	if spec.RawKeys = d.rawKeys; d.rawKeys && l.Fields == nil {
+		return nil, usagef("--raw-keys is for CSV; %s is %s", name, l.Format())
+	}
+	src, err := source.Locate(ctx, l.Objects, spec)
 	if err != nil {
 		return nil, d.explain("read "+name, err)
 	}
@@ -262,6 +267,12 @@ func (d *desk) each(ctx context.Context, name string, src *source.Source, do fun
 		}()
 		if err != nil || !more {
 			return err
+		}
+	}
+	if unclear := notes.Unclear(); unclear != "" {
+		return &problem{
+			what: "read " + name, why: unclear,
+			try: `stevedore manifest convert --raw-keys, if all keys stand as they are: "+" and "%20" are no spaces`, code: exitInvalid,
 		}
 	}
 	return nil
@@ -397,7 +408,7 @@ func (d *desk) count(ctx context.Context, name string, fields fieldsFlag) error 
 	}
 	p, err := plan.Make(ctx, plan.Request{Source: l.Spec}, l.Objects, job.Checkpoint{}, forget)
 	d.meter.clear()
-	if err != nil && !isEmpty(err) {
+	if err != nil && !errors.Is(err, plan.ErrNoRows) {
 		return d.explain("count "+name, err)
 	}
 	d.noteLeniency(p.Leniency)
@@ -406,13 +417,6 @@ func (d *desk) count(ctx context.Context, name string, fields fieldsFlag) error 
 	}
 	fmt.Fprintln(d.w.stdout, p.Tasks)
 	return nil
-}
-
-// isEmpty reports whether a plan was not made since the list has no rows. That is all that planning itself refuses;
-// every other refusal is of the content.
-func isEmpty(err error) bool {
-	failed, ok := errors.AsType[*job.FailedError](err)
-	return ok && failed.Reason.FailureCode == job.CodeInvalidManifest && failed.Err == nil
 }
 
 func (c *manifestCommands) head() *cobra.Command {

@@ -551,3 +551,27 @@ func TestManifestVersions(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
+
+// TestManifestUnclear reads keys of which nobody can say whether they are encoded.
+func TestManifestUnclear(t *testing.T) {
+	t.Parallel()
+	manifest := inFolder(t, nil, map[string]string{
+		"raw.csv":     "src,a b\nsrc,c+d\nsrc,100%25\n",
+		"encoded.csv": "src,a%20b\nsrc,c+d\n",
+	})
+	const unclear = `Invalid object key format: of the keys, 1 have unencoded spaces and 1 have a "+", which means a space where keys are encoded`
+	for _, args := range [][]string{{"convert", "@raw.csv", "--out", "@never.csv"}, {"count", "@raw.csv"}, {"validate", "@raw.csv", "--lenient"}} {
+		if got := manifest("", args...); got.code != exitInvalid || !strings.Contains(got.stdout+got.stderr, unclear) {
+			t.Errorf("%q: got %+v", args, got)
+		}
+	}
+	if got := manifest("", "count", "@never.csv"); got.code != exitNotFound {
+		t.Errorf("a list was left: %+v", got)
+	}
+	if got := manifest("", "convert", "@raw.csv", "--raw-keys"); got.code != 0 || got.stdout != "src,a%20b\nsrc,c%2Bd\nsrc,100%2525\n" {
+		t.Errorf("got %+v", got)
+	}
+	if got := manifest("", "convert", "@encoded.csv"); got.code != 0 || got.stdout != "src,a%20b\nsrc,c%20d\n" {
+		t.Errorf("got %+v", got)
+	}
+}

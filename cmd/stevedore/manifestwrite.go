@@ -249,6 +249,7 @@ func (c *manifestCommands) convert() *cobra.Command {
 		fields fieldsFlag
 		out    outFlags
 		null   bool
+		raw    bool
 	)
 	cmd := &cobra.Command{
 		Use:   "convert LIST",
@@ -262,7 +263,9 @@ func (c *manifestCommands) convert() *cobra.Command {
 
 Lists are read leniently, see "stevedore manifest validate", and written strictly: so csv
 to csv takes away headers, byte order marks and what else a job would not take, and
-encodes keys anew. For a job, write an inventory to the bucket where it is to be read.
+encodes keys anew. Keys of CSV are URL-encoded, unless --raw-keys says that they are not,
+as in what a shell or a spreadsheet has made. For a job, write an inventory to the bucket
+where it is to be read.
 A file or an object that is at --out is replaced, once all is written.
 
 A file of a completion report becomes a manifest of its tasks: the columns are guessed.`,
@@ -271,11 +274,15 @@ A file of a completion report becomes a manifest of its tasks: the columns are g
   stevedore manifest convert failed.csv --to inventory --out s3://manifests/again`,
 		Args: listArgument(),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.with(func(d *desk) error { return d.convert(cmd.Context(), args[0], fields, out, null) })
+			return c.with(func(d *desk) error {
+				d.rawKeys = raw
+				return d.convert(cmd.Context(), args[0], fields, out, null)
+			})
 		},
 	}
 	fields.add(cmd)
 	out.add(cmd)
+	cmd.Flags().BoolVar(&raw, "raw-keys", false, "take the keys of CSV as they stand: they are not URL-encoded")
 	cmd.Flags().BoolVar(&null, "null-versions", false, "write null for empty version ids, which would fail their tasks")
 	return cmd
 }
@@ -303,7 +310,7 @@ func (d *desk) convert(ctx context.Context, name string, fields fieldsFlag, out 
 		if null && len(row.VersionID) == 0 {
 			row.VersionID = []byte("null")
 		}
-		if d.plus && bytes.IndexByte(row.RawKey, '+') >= 0 {
+		if d.plus && !d.rawKeys && bytes.IndexByte(row.RawKey, '+') >= 0 {
 			plus++
 		}
 	})

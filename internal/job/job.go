@@ -173,6 +173,7 @@ type Notes struct {
 	Keys        int64  `json:",omitzero"` // rows with a key that is not encoded
 	Cells       int64  `json:",omitzero"` // rows with spaces around other cells
 	Columns     int64  `json:",omitzero"` // rows with empty columns too many
+	Pluses      int64  `json:",omitzero"` // rows with a plus in the key
 }
 
 // Chunk is a contiguous run of tasks of one file of the manifest, the unit that is

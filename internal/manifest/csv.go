@@ -235,6 +235,7 @@ func (c *CSV) split(line, arena []byte, row *Row, decoded bool) ([]byte, bool) {
 		}
 	}
 
+	key := row.RawKey
 	if marks.odd {
 		var text, problem string
 		if arena, text, problem = c.spaces(row, arena); problem != "" {
@@ -246,10 +247,15 @@ func (c *CSV) split(line, arena []byte, row *Row, decoded bool) ([]byte, bool) {
 	}
 	row.Key = row.RawKey
 	var problem string
-	if marks.escapes && (decoded || marks.odd || !sound(row.RawKey)) {
+	if l.RawKeys {
+		row.Key = key
+	} else if marks.escapes && (decoded || marks.odd || !sound(row.RawKey)) {
 		if row.Key, arena, problem = decode(row.RawKey, arena, l.PlusIsSpace); problem != "" {
 			return arena, c.fail(line, textKey, problem)
 		}
+	}
+	if l.Lenient && marks.escapes && !l.RawKeys && bytes.IndexByte(key, '+') >= 0 {
+		c.notes.Pluses++
 	}
 	if problem = checkKey(row.Key); problem != "" {
 		return arena, c.fail(line, textKey, problem)

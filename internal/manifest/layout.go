@@ -21,6 +21,9 @@ type Layout struct { //nolint:recvcheck // HasVersionID is asked of the value th
 	// cells, empty columns behind the last one. [CSV.Notes] tells of them.
 	Lenient bool
 
+	// RawKeys takes keys as they stand instead of decoding them. It goes with Lenient.
+	RawKeys bool
+
 	columns                    int
 	bucket, key, version, size int  // column numbers from 0; version and size are -1 if there is no such column
 	inventory                  bool // the columns are those of an inventory's file, which has no header

@@ -17,6 +17,7 @@ type Notes struct { //nolint:recvcheck // a value that is added to
 	Keys        int64  `json:",omitzero"` // rows with white space in the key that is not encoded
 	Cells       int64  `json:",omitzero"` // rows with white space around the bucket or the version id
 	Columns     int64  `json:",omitzero"` // rows with empty columns behind the last one
+	Pluses      int64  `json:",omitzero"` // rows with "+" in the key, which is nothing to put up with unless there are Keys
 }
 
 // Add adds what another piece of the same manifest has.
@@ -29,6 +30,17 @@ func (n *Notes) Add(o Notes) {
 	n.Keys += o.Keys
 	n.Cells += o.Cells
 	n.Columns += o.Columns
+	n.Pluses += o.Pluses
+}
+
+// Unclear says why nobody can tell which objects the manifest means, "" if it is clear: where spaces are not
+// encoded, a plus may be one, or stand for a space as it does everywhere else.
+func (n Notes) Unclear() string {
+	if n.Keys == 0 || n.Pluses == 0 {
+		return ""
+	}
+	return fmt.Sprintf(`%s: of the keys, %d have unencoded spaces and %d have a "+", which means a space where keys are encoded; encode them all, "+" as %%2B`,
+		textKey, n.Keys, n.Pluses)
 }
 
 // String lists what there was, such as "header row skipped, 12 keys with unencoded spaces"; "" if nothing.
@@ -106,7 +118,9 @@ func (c *CSV) spaces(row *Row, arena []byte) (grown []byte, text, problem string
 			}
 		}
 		row.RawKey = arena[from:len(arena):len(arena)]
-		c.notes.Keys++
+		if !c.layout.RawKeys {
+			c.notes.Keys++
+		}
 	}
 	return arena, "", ""
 }

@@ -3,6 +3,7 @@ package manifest_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -53,6 +54,45 @@ func TestLenient(t *testing.T) {
 	check("tab and quotes", "Bucket,Key", "src,\"a\t\"\"b\"\n", "1 key with unencoded spaces", cells{"src", "a%09\"b", "a\t\"b", ""})
 	check("space around cells", "Bucket,Key,VersionId", "src ,a, v1\n", "spaces around cells of 1 row removed", cells{"src", "a", "a", "v1"})
 	check("empty columns", "Bucket,Key", "src,a,,\n\"src\",\"b\",\n", "empty columns of 2 rows ignored", a, b)
+}
+
+// A plus is a space where keys are encoded, and nobody knows what it is where they are not.
+func TestUnclear(t *testing.T) {
+	t.Parallel()
+	check := func(text, want string) {
+		t.Helper()
+		_, notes, err := lenient(t, "Bucket,Key", text)
+		if got := notes.Unclear(); err != nil || got != want {
+			t.Errorf("%q: got %q, %v, want %q", text, got, err, want)
+		}
+	}
+	check("src,a\nsrc,b+c\n", "")
+	check("src,a b\nsrc,c%20d%2B\n", "")
+	check("s+ ,a\ns+,b+c\n", "")
+	const unclear = `Invalid object key format: of the keys, %d have unencoded spaces and %d have a "+", which means a space where keys are encoded; encode them all, "+" as %%2B`
+	check("src,a b\nsrc,b+c\n", fmt.Sprintf(unclear, 1, 1))
+	check("src,a+b c\nsrc,\"b\tc\"\nsrc,+\nsrc,+\n", fmt.Sprintf(unclear, 2, 3))
+}
+
+func TestRawKeys(t *testing.T) {
+	t.Parallel()
+	l := layout(t, bucketKey)
+	l.Lenient, l.RawKeys = true, true
+	const text = "Bucket,Key\nsrc,a b+c\nsrc,100%\nsrc,a%20b\nsrc,\"x, \"\"y\"\"\"\nsrc,plain\n"
+	want := []string{"a b+c", "100%", "a%20b", `x, "y"`, "plain"}
+	c := manifest.NewCSV(strings.NewReader(text), l, manifest.Position{})
+	rows, err := readFrom(c)
+	var got []string
+	for _, row := range rows {
+		got = append(got, row.Key)
+	}
+	if err != nil || !cmp.Equal(got, want) || c.Notes() != (manifest.Notes{Header: true}) {
+		t.Errorf("got %q, %v, notes %+v, want %q", got, err, c.Notes(), want)
+	}
+	c = manifest.NewCSV(strings.NewReader(text), l, manifest.Position{})
+	if n := c.Fill(nil, 10); n != len(want) || c.Err() != nil {
+		t.Errorf("counted %d, %v", n, c.Err())
+	}
 }
 
 // What may be misread is refused even so.

@@ -62,6 +62,9 @@ const (
 	defaultPiece = 64 << 20
 )
 
+// ErrNoRows is why a manifest without rows is refused.
+var ErrNoRows = errors.New("no rows")
+
 // Make plans a manifest from checkpoint from, the zero value for a fresh start. A
 // *job.FailedError fails the job; any other error means that planning may be tried
 // again from the last checkpoint saved, be it that the store does not answer for
@@ -88,6 +91,9 @@ func Make(ctx context.Context, r Request, objects source.Objects, from job.Check
 	}
 	notes := src.Notes()
 	notes.Add(p.notes)
+	if unclear := notes.Unclear(); unclear != "" {
+		return job.Plan{}, invalid(unclear)
+	}
 	return job.Plan{
 		Tasks: p.at.Rows, Bytes: p.at.Size, Bucket: p.at.Bucket,
 		ETag: p.at.ETag, VersionID: p.at.VersionID, Lenient: p.at.Lenient, Leniency: notes.String(),
@@ -126,7 +132,7 @@ func (p *planner) run(ctx context.Context, workers int, size int64) error {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case p.at.Rows == 0:
-		return invalid("Invalid Manifest Content: the manifest has no rows")
+		return &job.FailedError{Reason: job.Fail(job.CodeInvalidManifest, "Invalid Manifest Content: the manifest has no rows"), Err: ErrNoRows}
 	}
 	return p.flush(ctx)
 }

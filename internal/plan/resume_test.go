@@ -170,3 +170,28 @@ func TestLeniencyGoesOn(t *testing.T) {
 		}
 	}
 }
+
+// Spaces in one piece make the pluses of another unclear, also if the planning is interrupted between them.
+func TestUnclearKeys(t *testing.T) {
+	t.Parallel()
+	l := newList()
+	l.manifest("m.csv", []byte("b,a+b\n"+strings.Repeat("b,c\n", 50_000)+"b,a b\n"), job.ManifestCSV)
+	l.spec.Lenient = true
+	r := plan.Request{Source: l.spec, Workers: 2, Piece: 20_000}
+	var all saved
+	check := func(from job.Checkpoint, save plan.Save) {
+		t.Helper()
+		_, err := plan.Make(t.Context(), r, l, from, save)
+		failed, ok := errors.AsType[*job.FailedError](err)
+		if !ok || failed.Reason.FailureCode != job.CodeInvalidManifest || !strings.Contains(failed.Reason.FailureReason, `1 have unencoded spaces and 1 have a "+"`) {
+			t.Errorf("got %v", err)
+		}
+	}
+	check(job.Checkpoint{}, all.save)
+	for _, cp := range all.checkpoints {
+		check(cp, (&saved{}).save)
+	}
+	if len(all.checkpoints) < 2 {
+		t.Errorf("%d checkpoints", len(all.checkpoints))
+	}
+}

@@ -43,6 +43,8 @@ type Spec struct {
 	// Lenient is whether to put up with what S3 Batch Operations refuses but nobody can misread: see
 	// [manifest.Layout], and compressed CSV manifests.
 	Lenient bool
+	// RawKeys takes the keys of a CSV manifest as they stand: see [manifest.Layout].
+	RawKeys bool
 	// Index remembers where gzip files can be entered in the middle. One for all jobs uses memory best; if it is
 	// nil, the Source has a small one of its own.
 	Index *gunzip.Index
@@ -118,7 +120,7 @@ func locate(ctx context.Context, objects Objects, spec Spec) (*Source, error) {
 		if s.Layout, err = manifest.NewLayout(spec.Fields); err != nil {
 			return nil, err
 		}
-		s.Layout.Lenient = spec.Lenient
+		s.Layout.Lenient, s.Layout.RawKeys = spec.Lenient, spec.RawKeys
 	}
 	if spec.Size == 0 {
 		if err := s.pin(ctx, spec); err != nil {

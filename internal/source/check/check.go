@@ -102,6 +102,9 @@ func Run(ctx context.Context, src *source.Source, o Options) (*Report, error) {
 	}
 	if src.Layout.Lenient {
 		r.Leniency = notes.String()
+		if unclear := notes.Unclear(); unclear != "" {
+			r.Problems = append(r.Problems, Problem{Text: unclear})
+		}
 	}
 	c.aboutBuckets()
 	for _, w := range []*Warning{&c.foreign, &c.noVersion, &c.version, &c.plus, &c.slash} {
