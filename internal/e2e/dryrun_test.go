@@ -70,7 +70,8 @@ func TestDryRun(t *testing.T) {
 		}
 	}
 	call(`{"S3DeleteObjectTagging": {}}`, "DELETE s3://demo/"+key(0)+"?tagging")
-	call(`{"S3PutObjectCopy": {"TargetResource": "arn:aws:s3:::copies", "TargetKeyPrefix": "x"}}`, "PUT s3://copies/x/"+key(0)+"  x-amz-copy-source=")
+	const copies = `{"S3PutObjectCopy": {"TargetResource": "arn:aws:s3:::manifests", "TargetKeyPrefix": "x"}}`
+	call(copies, "PUT s3://manifests/x/"+key(0)+"  x-amz-copy-source=")
 	call(`{"S3PutObjectAcl": {"AccessControlPolicy": {"CannedAccessControlList": "private"}}}`, "PUT s3://demo/"+key(0)+"?acl")
 	call(`{"S3InitiateRestoreObject": {"ExpirationInDays": 3, "GlacierJobTier": "BULK"}}`, "POST s3://demo/"+key(0)+"?restore  Days=3 Tier=Bulk")
 	call(`{"S3ComputeObjectChecksum": {}}`, "GET s3://demo/"+key(0))
@@ -79,6 +80,7 @@ func TestDryRun(t *testing.T) {
 
 	// What the job would fail of.
 	contains(t, "request", look(10, strings.Replace(tag, `, "Key"]`, `]`, 1)).stderr, "the server would refuse", "must contain Key")
+	contains(t, "target", look(10, with(strings.Replace(copies, ":manifests", ":nowhere", 1))).stderr, "every task would fail", "no bucket nowhere")
 	contains(t, "lock", look(10, with(`{"S3PutObjectLegalHold": {"LegalHold": {"Status": "ON"}}}`)).stderr, "the job would fail", "ObjectLock")
 	contains(t, "etag", look(10, jobJSON("0123456789abcdef0123456789abcdef", "")).stderr, "the job would fail", "ManifestETagMismatch")
 	d.put(t, "manifests", "bad.csv", []byte("demo,a\ndemo,b c\n"))
