@@ -120,6 +120,8 @@ func TestOverHTTP(t *testing.T) {
 				}
 				want := model(b, f, j.AllVersions)
 				res, err := runOut(t, j, d)
+				s3.Forget()
+				t.Logf("filter %d: %d rows in %d saves", n, res.Rows, d.saves)
 				if _, fails := errors.AsType[*job.FailedError](err); fails && len(want) == 0 {
 					continue
 				}
@@ -127,7 +129,6 @@ func TestOverHTTP(t *testing.T) {
 					t.Fatalf("filter %d: %v", n, err)
 				}
 				compareRows(t, rows(t, s, res), want)
-				s3.Forget()
 				if t.Failed() {
 					t.Fatalf("filter %d: %+v, all versions %t, walk %t", n, f, j.AllVersions, d.last().Walk)
 				}
