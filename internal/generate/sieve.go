@@ -96,7 +96,7 @@ func (s *sieve) passes(ctx context.Context, e *objectstore.ListEntry) (bool, err
 			return false, nil // it is neither encrypted nor replicated as an object is
 		}
 		head, err := objectstore.HeadFull(ctx, r.job.Source, o)
-		if badRequest(err) {
+		if objectstore.BadRequest(err) {
 			head, err = s.lookAgain(ctx, o)
 		}
 		if err != nil {
@@ -121,15 +121,10 @@ func (s *sieve) passes(ctx context.Context, e *objectstore.ListEntry) (bool, err
 // is missing, or about credentials that have expired. So something is asked for first whose answer has a code: then
 // expired credentials are renewed, if they can be. Whatever else that answer says does not matter.
 func (s *sieve) lookAgain(ctx context.Context, o objectstore.Object) (head objectstore.Head, err error) {
-	if _, err = s.run.job.Source.Versioning(ctx, o.Bucket); badRequest(err) {
+	if _, err = s.run.job.Source.Versioning(ctx, o.Bucket); objectstore.BadRequest(err) {
 		return head, err
 	}
 	return objectstore.HeadFull(ctx, s.run.job.Source, o)
-}
-
-func badRequest(err error) bool {
-	e, ok := errors.AsType[*objectstore.Error](err)
-	return ok && e.Status == http.StatusBadRequest
 }
 
 // unseen says what becomes of an object that HEAD tells nothing of.
@@ -140,7 +135,7 @@ func (s *sieve) unseen(ctx context.Context, o objectstore.Object, err error) (bo
 		return false, context.Cause(ctx)
 	case ok && (e.Status == http.StatusNotFound || e.Status == http.StatusMethodNotAllowed):
 		return false, nil // deleted meanwhile
-	case badRequest(err) && refused(err):
+	case objectstore.BadRequest(err) && refused(err):
 		return s.run.filter.toldNothing(), nil
 	case refused(err):
 		return false, failed(CodeFailed, "The filter needs a look at every object, but "+o.Bucket+"/"+o.Key+" cannot be looked at: "+err.Error(), err)

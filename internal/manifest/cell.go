@@ -76,11 +76,11 @@ func unquote(text, arena []byte) (cell []byte, size int, grown []byte, problem s
 	}
 }
 
-// decode decodes the key of a cell: %XX, and + as a space if plus is set. A key with anything to
+// decode decodes the key of a cell: %XX, and + as a space, since S3 writes its own lists that way. A key with anything to
 // decode is built at the end of arena.
-func decode(raw, arena []byte, plus bool) (key, grown []byte, problem string) {
+func decode(raw, arena []byte) (key, grown []byte, problem string) {
 	i := 0
-	for i < len(raw) && raw[i] != '%' && (raw[i] != '+' || !plus) {
+	for i < len(raw) && raw[i] != '%' && raw[i] != '+' {
 		i++
 	}
 	if i == len(raw) {
@@ -99,7 +99,7 @@ func decode(raw, arena []byte, plus bool) (key, grown []byte, problem string) {
 			}
 			b = digit(raw[i+1])<<4 | digit(raw[i+2])
 			i += 2
-		case b == '+' && plus:
+		case b == '+':
 			b = ' '
 		}
 		out[n] = b

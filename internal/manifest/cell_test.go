@@ -23,7 +23,7 @@ func TestSound(t *testing.T) {
 		if rapid.Bool().Draw(t, "long") {
 			raw = append(slices.Repeat([]byte("x"), rapid.IntRange(maxKey-9, maxKey).Draw(t, "length")), raw...)
 		}
-		key, _, problem := decode(raw, nil, true)
+		key, _, problem := decode(raw, nil)
 		ascii := !slices.ContainsFunc(key, func(b byte) bool { return b >= utf8.RuneSelf })
 		if got, want := sound(raw), problem == "" && ascii && len(raw) <= maxKey; got != want {
 			t.Fatalf("%q: got %t, want %t: it decodes to %q, %s", raw, got, want, key, problem)

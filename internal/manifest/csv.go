@@ -250,7 +250,7 @@ func (c *CSV) split(line, arena []byte, row *Row, decoded bool) ([]byte, bool) {
 	if l.RawKeys {
 		row.Key = key
 	} else if marks.escapes && (decoded || marks.odd || !sound(row.RawKey)) {
-		if row.Key, arena, problem = decode(row.RawKey, arena, l.PlusIsSpace); problem != "" {
+		if row.Key, arena, problem = decode(row.RawKey, arena); problem != "" {
 			return arena, c.fail(line, textKey, problem)
 		}
 	}

@@ -131,20 +131,6 @@ func TestRows(t *testing.T) {
 	check("longest line", "Bucket,Key,Ignore", line+"\r\n"+line+"\n"+line, a, a, a)
 }
 
-func TestPlusIsPlus(t *testing.T) {
-	t.Parallel()
-	l := layout(t, fields("Bucket,Key"))
-	l.PlusIsSpace = false
-	got, err := readFrom(manifest.NewCSV(strings.NewReader("src,a+b\nsrc,a+b%2B%20\n"), l, manifest.Position{}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := []cells{{Bucket: "src", RawKey: "a+b", Key: "a+b"}, {Bucket: "src", RawKey: "a+b%2B%20", Key: "a+b+ "}}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("rows differ (-want +got):\n%s", diff)
-	}
-}
-
 // The examples of the specification.
 func TestExamples(t *testing.T) {
 	t.Parallel()

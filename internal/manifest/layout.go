@@ -12,10 +12,6 @@ import (
 // Layout says where the columns of a CSV manifest are: the Fields of the job's spec, compiled.
 // Make it with [NewLayout].
 type Layout struct { //nolint:recvcheck // HasVersionID is asked of the value that NewLayout returns; split is too hot for a copy
-	// PlusIsSpace makes "+" in a key cell stand for a space, as in a form. NewLayout sets it, since
-	// S3 writes its own lists that way; clear it for manifests whose writer left "+" unencoded.
-	PlusIsSpace bool
-
 	// Lenient puts up with what S3 Batch Operations refuses but nobody can misread: a byte order
 	// mark, a header row, spaces and control characters in keys that are not encoded, spaces around other
 	// cells, empty columns behind the last one. [CSV.Notes] tells of them.
@@ -32,7 +28,7 @@ type Layout struct { //nolint:recvcheck // HasVersionID is asked of the value th
 // NewLayout compiles the fields of a manifest's spec. Bucket and Key are required, VersionId is
 // optional, each at most once and in any order; Ignore may be repeated. The error is an [*Error].
 func NewLayout(fields []job.Field) (Layout, error) {
-	l := Layout{PlusIsSpace: true, columns: len(fields), bucket: -1, key: -1, version: -1, size: -1}
+	l := Layout{columns: len(fields), bucket: -1, key: -1, version: -1, size: -1}
 	for i, field := range fields {
 		var column *int
 		switch field {
@@ -62,7 +58,7 @@ func NewLayout(fields []job.Field) (Layout, error) {
 // that it takes VersionId and version_id; columns that are no part of a [Row] are ignored. Bucket and Key
 // are required. The error is an [*Error].
 func NewSchemaLayout(names []string) (Layout, error) {
-	l := Layout{PlusIsSpace: true, columns: len(names), bucket: -1, key: -1, version: -1, size: -1, inventory: true}
+	l := Layout{columns: len(names), bucket: -1, key: -1, version: -1, size: -1, inventory: true}
 	for i, name := range names {
 		var column *int
 		switch strings.ToLower(strings.NewReplacer(" ", "", "\t", "", "_", "").Replace(name)) {

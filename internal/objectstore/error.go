@@ -44,6 +44,10 @@ func NotFound(err error) bool { return hasStatus(err, http.StatusNotFound) }
 // AccessDenied reports whether err says that the credentials do not suffice, whatever the reason.
 func AccessDenied(err error) bool { return hasStatus(err, http.StatusForbidden) }
 
+// BadRequest reports whether err says that the request is wrong, or, as stores also put it, that the credentials have
+// expired: an answer to HEAD has no code that would tell which.
+func BadRequest(err error) bool { return hasStatus(err, http.StatusBadRequest) }
+
 // PreconditionFailed reports whether err says that the object is not the one that was meant: its ETag differs.
 func PreconditionFailed(err error) bool { return hasStatus(err, http.StatusPreconditionFailed) }
 

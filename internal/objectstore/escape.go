@@ -48,3 +48,17 @@ func CopySource(bucket string, key, versionID []byte) string {
 	}
 	return string(b)
 }
+
+// MayBeBucket reports whether any store may have a bucket of that name. Old buckets have capitals and underscores; with a
+// colon, Ceph has that of another tenant. What else comes, such as a key where the bucket is meant to be, is not for a
+// store to be asked: some answer that the signature is wrong.
+func MayBeBucket(name string) bool {
+	for _, b := range []byte(name) {
+		switch {
+		case 'a' <= b && b <= 'z', 'A' <= b && b <= 'Z', '0' <= b && b <= '9', b == '.', b == '-', b == '_', b == ':':
+		default:
+			return false
+		}
+	}
+	return true
+}

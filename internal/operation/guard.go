@@ -76,26 +76,12 @@ func (g *Guard) Refuses(ctx context.Context, bucket string, key []byte, out *job
 
 // Misnamed reports whether bucket can be the name of none, and puts into out how a task on an object in it ends.
 func Misnamed(bucket string, out *job.Outcome) bool {
-	if isBucket(bucket) {
+	if objectstore.MayBeBucket(bucket) {
 		return false
 	}
 	*out = job.Outcome{
 		Failed: true, HTTPStatus: http.StatusBadRequest, Code: "InvalidBucketName",
 		Message: "The specified bucket is not valid: " + limit(bucket, 64) + ". Are the columns of the manifest in the order of its Fields?",
-	}
-	return true
-}
-
-// isBucket reports whether any store may have a bucket of that name. Old buckets have capitals and underscores; with a
-// colon, Ceph has that of another tenant. What else comes, such as a key where the bucket is meant to be, is not for a
-// store to be asked: some answer that the signature is wrong.
-func isBucket(name string) bool {
-	for _, b := range []byte(name) {
-		switch {
-		case 'a' <= b && b <= 'z', 'A' <= b && b <= 'Z', '0' <= b && b <= '9', b == '.', b == '-', b == '_', b == ':':
-		default:
-			return false
-		}
 	}
 	return true
 }

@@ -15,7 +15,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"strings"
 
 	"stevedore/internal/job"
@@ -169,7 +168,7 @@ func (s *Source) pin(ctx context.Context, spec Spec) error {
 	switch {
 	case objectstore.NotFound(err):
 		return s.missing(ctx, o, err)
-	case badRequest(err):
+	case objectstore.BadRequest(err):
 		// A status alone: is it about a key of the customer, or about credentials that have expired? Reading has a code.
 		var body io.ReadCloser
 		if body, info, err = s.objects.Open(ctx, o, 0, 1); err != nil {
@@ -189,11 +188,6 @@ func (s *Source) pin(ctx context.Context, spec Spec) error {
 		s.Object.VersionID = info.VersionID
 	}
 	return nil
-}
-
-func badRequest(err error) bool {
-	e, ok := errors.AsType[*objectstore.Error](err)
-	return ok && e.Status == http.StatusBadRequest
 }
 
 // missing returns the error of an object for which the store had no more than a status, err, when asked for its head. When

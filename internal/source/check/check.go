@@ -253,21 +253,10 @@ func (c *checker) aboutBuckets() {
 	c.report.Warnings = append(c.report.Warnings, Warning{Rows: c.report.Rows, Text: text})
 }
 
-// isBucket reports whether a store may have a bucket of that name. Old ones had capitals and underscores; with a colon,
-// Ceph has that of another tenant.
+// isBucket reports whether a store may have a bucket of that name.
 func isBucket(name string) bool {
 	const shortest, longest = 3, 255
-	if len(name) < shortest || len(name) > longest {
-		return false
-	}
-	for _, b := range []byte(name) {
-		switch {
-		case 'a' <= b && b <= 'z', 'A' <= b && b <= 'Z', '0' <= b && b <= '9', b == '.', b == '-', b == '_', b == ':':
-		default:
-			return false
-		}
-	}
-	return true
+	return shortest <= len(name) && len(name) <= longest && objectstore.MayBeBucket(name)
 }
 
 // problem notes a problem and reports whether to go on.
