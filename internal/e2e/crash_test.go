@@ -3,9 +3,13 @@ package e2e
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3control"
@@ -114,4 +118,57 @@ func TestSIGTERM(t *testing.T) {
 	}
 	exactlyOnce(t, o.report(t, "reports", "r", *created.JobId), tasks, "succeeded")
 	o.tagged(t, "data", tasks, "term", "ok")
+}
+
+// TestKill9Generator kills the server while it lists, and again while it works on what it has listed: every object is
+// done once.
+func TestKill9Generator(t *testing.T) {
+	t.Parallel()
+	const tasks = 3_000
+	o := startObjects(t)
+	o.buckets(t, "data", "manifests", "reports")
+	o.seed(t, "data", tasks)
+	var pages atomic.Int64
+	slow := startSlowStore(t, o.endpoint, func(r *http.Request) bool {
+		return r.URL.Query().Has("list-type") && strings.HasPrefix(r.URL.Path, "/data") && pages.Add(1) > 3
+	})
+	through := *o
+	through.endpoint = slow.url
+	dir, address := t.TempDir(), freeAddress(t)
+	config := filepath.Join(dir, "config.yaml")
+	if err := os.WriteFile(config, []byte("segment_interval: 100ms\nstore: {max_concurrency: 8}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := serve(t, &through, dir, address, "--config", config)
+	c := control(address)
+	out, err := c.CreateJob(t.Context(), generating("data", "survivor", false, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-slow.reached:
+	case <-time.After(time.Minute):
+		t.Fatal("the bucket is not listed")
+	}
+	if j := describe(t, c, *out.JobId); j.Status != types.JobStatusPreparing {
+		t.Errorf("the job is %s while its bucket is listed", j.Status)
+	}
+	p.kill()
+	slow.release()
+
+	p = serve(t, &through, dir, address, "--config", config)
+	j := until(t, c, *out.JobId, func(j *types.JobDescriptor) bool {
+		return ended(j) || aws.ToInt64(j.ProgressSummary.NumberOfTasksSucceeded) > 0
+	})
+	p.kill()
+	if ended(j) {
+		t.Fatalf("the job is %s before the second kill: %+v", j.Status, j.FailureReasons)
+	}
+	serve(t, &through, dir, address, "--config", config)
+	j = until(t, c, *out.JobId, ended)
+	if s := j.ProgressSummary; j.Status != types.JobStatusComplete || *s.TotalNumberOfTasks != tasks || *s.NumberOfTasksSucceeded != tasks {
+		t.Fatalf("the job ended %s: %+v, %+v", j.Status, j.FailureReasons, s)
+	}
+	exactlyOnce(t, o.report(t, "reports", "r", *out.JobId), tasks, "succeeded")
+	o.tagged(t, "data", tasks, "by", "survivor")
 }

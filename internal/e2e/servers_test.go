@@ -275,8 +275,7 @@ func TestServeRefuses(t *testing.T) {
 	}
 }
 
-// slowStore is an S3 server that does not answer requests that tag objects until
-// it is released.
+// slowStore is an S3 server that does not answer some requests until it is released.
 type slowStore struct {
 	server  *http.Server
 	url     string
@@ -284,7 +283,10 @@ type slowStore struct {
 	release func()
 }
 
-func startSlowStore(t *testing.T, store string) *slowStore {
+// tagging reports whether a request tags an object.
+func tagging(r *http.Request) bool { return r.Method == http.MethodPut && r.URL.Query().Has("tagging") }
+
+func startSlowStore(t *testing.T, store string, waits func(*http.Request) bool) *slowStore {
 	t.Helper()
 	target, err := url.Parse(store)
 	if err != nil {
@@ -301,7 +303,7 @@ func startSlowStore(t *testing.T, store string) *slowStore {
 	s := &slowStore{reached: make(chan struct{}), release: sync.OnceFunc(func() { close(released) })}
 	first := sync.OnceFunc(func() { close(s.reached) })
 	s.server = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodPut && r.URL.Query().Has("tagging") {
+		if waits(r) {
 			first()
 			select {
 			case <-released:
@@ -334,7 +336,7 @@ func TestStopWithHungStore(t *testing.T) {
 	o := startObjects(t)
 	o.buckets(t, "data", "manifests", "reports")
 	etag := o.put(t, "manifests", "manifest.csv", o.seed(t, "data", tasks))
-	slow := startSlowStore(t, o.endpoint)
+	slow := startSlowStore(t, o.endpoint, tagging)
 	through := *o
 	through.endpoint = slow.url
 	dir, address := t.TempDir(), freeAddress(t)
