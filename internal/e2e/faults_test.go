@@ -209,6 +209,7 @@ func TestEveryOperationUnderFaults(t *testing.T) {
 				AccessControlPolicy: &types.S3AccessControlPolicy{CannedAccessControlList: types.S3CannedAccessControlListPublicRead},
 			}},
 			effect: func(t *testing.T, key string, _ int, _ string) bool {
+				t.Helper()
 				out, err := o.sdk.GetObjectAcl(t.Context(), &s3.GetObjectAclInput{Bucket: aws.String("acl"), Key: &key})
 				return err == nil && slices.ContainsFunc(out.Grants, func(g s3types.Grant) bool { return strings.HasSuffix(aws.ToString(g.Grantee.URI), "AllUsers") })
 			},
@@ -216,6 +217,7 @@ func TestEveryOperationUnderFaults(t *testing.T) {
 		{
 			bucket: "hold", locked: true, op: types.JobOperation{S3PutObjectLegalHold: &types.S3SetObjectLegalHoldOperation{LegalHold: &types.S3ObjectLockLegalHold{Status: "ON"}}},
 			effect: func(t *testing.T, key string, _ int, _ string) bool {
+				t.Helper()
 				return head(t, "hold", key).ObjectLockLegalHoldStatus == "ON"
 			},
 		},
@@ -224,6 +226,7 @@ func TestEveryOperationUnderFaults(t *testing.T) {
 				Retention: &types.S3Retention{Mode: "COMPLIANCE", RetainUntilDate: &date},
 			}},
 			effect: func(t *testing.T, key string, _ int, _ string) bool {
+				t.Helper()
 				h := head(t, "retain", key)
 				return h.ObjectLockMode == "COMPLIANCE" && aws.ToTime(h.ObjectLockRetainUntilDate).Equal(date)
 			},
@@ -233,6 +236,7 @@ func TestEveryOperationUnderFaults(t *testing.T) {
 				ExpirationInDays: aws.Int32(3), GlacierJobTier: "BULK",
 			}},
 			effect: func(t *testing.T, key string, _ int, _ string) bool {
+				t.Helper()
 				return aws.ToString(head(t, "restore", key).Restore) != ""
 			},
 		},
@@ -250,6 +254,7 @@ func TestEveryOperationUnderFaults(t *testing.T) {
 				}},
 			}},
 			effect: func(t *testing.T, key string, _ int, _ string) bool {
+				t.Helper()
 				return head(t, "encrypt", key).ServerSideEncryption == "aws:kms"
 			},
 		},
@@ -258,6 +263,7 @@ func TestEveryOperationUnderFaults(t *testing.T) {
 				TargetResource: aws.String("arn:aws:s3:::target"), TargetKeyPrefix: aws.String("copies"),
 			}},
 			effect: func(t *testing.T, key string, i int, message string) bool {
+				t.Helper()
 				large := len(content(i)) > 1000
 				return bytes.Equal(o.get(t, "target", "copies/"+key), content(i)) && tags(t, "target", "copies/"+key) == "from=source " &&
 					strings.Contains(message, "multipart") == large
@@ -266,12 +272,14 @@ func TestEveryOperationUnderFaults(t *testing.T) {
 		{
 			bucket: "replicate", target: "replica", keeps: true, op: types.JobOperation{S3ReplicateObject: &types.S3ReplicateObjectOperation{}},
 			effect: func(t *testing.T, key string, i int, _ string) bool {
+				t.Helper()
 				return bytes.Equal(o.get(t, "replica", key), content(i)) && tags(t, "replica", key) == "from=source "
 			},
 		},
 		{
 			bucket: "merge", op: function("stevedore-merge-tags", map[string]string{"add.b": "2"}),
 			effect: func(t *testing.T, key string, _ int, _ string) bool {
+				t.Helper()
 				return tags(t, "merge", key) == "b=2 from=source "
 			},
 		},
@@ -284,6 +292,7 @@ func TestEveryOperationUnderFaults(t *testing.T) {
 		{
 			bucket: "delete", gone: true, op: function("stevedore-delete-object", map[string]string{"confirm": "permanently delete"}),
 			effect: func(t *testing.T, key string, _ int, _ string) bool {
+				t.Helper()
 				return !slices.Contains(o.keys(t, "delete", ""), key)
 			},
 		},

@@ -92,14 +92,14 @@ func decode(raw, arena []byte) (key, grown []byte, problem string) {
 	n := copy(out, raw[:i])
 	for ; i < len(raw); i++ {
 		b := raw[i]
-		switch {
-		case b == '%':
+		switch b {
+		case '%':
 			if i+2 >= len(raw) || !isHex(raw[i+1]) || !isHex(raw[i+2]) {
 				return nil, arena, quote(raw[i:min(i+3, len(raw))]) + " is no % and two hexadecimal digits; write a % in a key as %25"
 			}
 			b = digit(raw[i+1])<<4 | digit(raw[i+2])
 			i += 2
-		case b == '+':
+		case '+':
 			b = ' '
 		}
 		out[n] = b
