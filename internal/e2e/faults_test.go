@@ -198,11 +198,17 @@ func TestEveryOperationUnderFaults(t *testing.T) {
 	}{
 		{
 			bucket: "tag", op: types.JobOperation{S3PutObjectTagging: &types.S3SetObjectTaggingOperation{TagSet: []types.S3Tag{{Key: aws.String("a"), Value: aws.String("1")}}}},
-			effect: func(t *testing.T, key string, _ int, _ string) bool { return tags(t, "tag", key) == "a=1 " },
+			effect: func(t *testing.T, key string, _ int, _ string) bool {
+				t.Helper()
+				return tags(t, "tag", key) == "a=1 "
+			},
 		},
 		{
 			bucket: "untag", op: types.JobOperation{S3DeleteObjectTagging: &types.S3DeleteObjectTaggingOperation{}},
-			effect: func(t *testing.T, key string, _ int, _ string) bool { return tags(t, "untag", key) == "" },
+			effect: func(t *testing.T, key string, _ int, _ string) bool {
+				t.Helper()
+				return tags(t, "untag", key) == ""
+			},
 		},
 		{
 			bucket: "acl", op: types.JobOperation{S3PutObjectAcl: &types.S3SetObjectAclOperation{
